@@ -1,0 +1,59 @@
+# Variables that may be set on the command line:
+#   ARGS       more arguments for the command, as in: make train ARGS="--model.group SE3"
+#   PYTHON     the interpreter that makes .venv; 3.11 or later
+#   PIP_FLAGS  more arguments for pip, for example an index with another build of torch
+#   WORKERS    test processes that run side by side
+
+ARGS ?=
+PYTHON ?=
+PIP_FLAGS ?=
+WORKERS ?= 2
+
+BIN := .venv/bin
+PACKAGES := liegroups attention tasks
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test test-deep lint format docs bench build clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Make .venv with the tested versions; does nothing when it is up to date
+	@PYTHON='$(PYTHON)' PIP_FLAGS='$(PIP_FLAGS)' bash scripts/setup.sh
+
+train: setup ## Train on QM9 for a few minutes; more arguments in ARGS="--model.group SE3"
+	@$(BIN)/lie-attention fit --config tasks/configs/qm9/quick.yaml $(ARGS)
+
+# One torch thread a process: the processes share the cores already.
+test: setup ## Run the tests and the examples in the docs; select some with ARGS="-k so3"
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-deep: export HYPOTHESIS_PROFILE = deep
+test-deep: test ## Run the tests with many more examples for each law
+
+lint: setup ## Check style, format, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and apply the safe fixes
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+docs: setup ## Build the documentation into docs/_build/html
+	@rm -rf docs/api/generated
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build/html
+	@echo "docs: open docs/_build/html/index.html"
+
+bench: setup ## Run every benchmark; each writes its file under results/
+	@set -e; for script in benchmarks/[!_]*.py; do echo "$$script"; $(BIN)/python "$$script" $(ARGS); done
+
+build: setup ## Build the wheel and the source archive into dist/
+	@rm -rf dist
+	$(BIN)/python -m build
+
+clean: ## Remove caches and builds; keeps .venv and runs/
+	rm -rf build dist docs/_build docs/api/generated
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(PACKAGES) tests benchmarks docs scripts -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

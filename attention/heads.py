@@ -1,0 +1,56 @@
+"""Output heads: what becomes of the features of the lifted points."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+
+class InvariantHead(nn.Module):
+    """One output for the whole cloud, from features pooled over points and lifts.
+
+    A perceptron on each point, a masked mean or sum, a perceptron on the result.
+
+    Args:
+        width: Number of features a point.
+        out_features: Number of outputs.
+        pooling: ``mean`` for intensive quantities, ``sum`` for extensive ones; a sum runs over
+            the points and averages over the elements above each.
+    """
+
+    def __init__(
+        self, width: int, out_features: int, pooling: Literal["mean", "sum"] = "mean"
+    ) -> None:
+        super().__init__()
+        if pooling not in ("mean", "sum"):
+            raise ValueError(f"pooling is 'mean' or 'sum'; got {pooling!r}.")
+        self.pooling = pooling
+        self.pointwise = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU())
+        self.pooled = nn.Sequential(
+            nn.Linear(width, width), nn.SiLU(), nn.Linear(width, out_features)
+        )
+
+    def forward(self, features: Tensor, mask: Tensor | None, lifts: int) -> Tensor:
+        """Pool.
+
+        Args:
+            features: ``(batch, points · lifts, width)``.
+            mask: Booleans ``(batch, points · lifts)``, True for points that exist, or None.
+            lifts: Number of elements above each point.
+
+        Returns:
+            Outputs ``(batch, out_features)``.
+        """
+        hidden = self.pointwise(features)
+        if mask is not None:
+            hidden = hidden.masked_fill(~mask[..., None], 0)
+        total = hidden.sum(1)
+        if self.pooling == "mean":
+            count = features.shape[1] if mask is None else mask.sum(1, keepdim=True).clamp(min=1)
+            return self.pooled(total / count)
+        # A sum is extensive only if the last map is applied to every point, before summing.
+        pooled: Tensor = self.pooled(hidden)
+        if mask is not None:
+            pooled = pooled.masked_fill(~mask[..., None], 0)
+        return pooled.sum(1) / lifts

@@ -1,0 +1,204 @@
+"""The LieTransformer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from einops import rearrange, repeat
+from liegroups import (
+    Concat,
+    Equivariance,
+    Haar,
+    HomogeneousSpace,
+    Invariant,
+    Lifted,
+    LieGroup,
+    OrbitLabels,
+    PerHead,
+    RelativePose,
+    Sampler,
+    lift,
+)
+from torch import Tensor, nn
+
+from attention.block import AttentionBlock
+from attention.heads import InvariantHead
+from attention.kernels import Kernel, Sum
+from attention.neighborhood import all_pairs
+from attention.normalizers import Normalizer
+
+
+class LieTransformer(nn.Module):
+    """Attention on point clouds, invariant to a Lie group that acts on the points.
+
+    Lift the points to the group, attend with a kernel of the chosen invariant, pool. The
+    invariants of the pairs are computed once and shared by all layers. On a space of several
+    orbits the orbit labels are part of them, since without those the network could not tell
+    the orbits apart.
+
+    In training mode the lift is random; in evaluation mode it comes from the sampler's fixed
+    table, so that the same input gives the same output, alone or in a batch.
+
+    Args:
+        group: The group.
+        in_features: Number of input features a point.
+        out_features: Number of outputs a cloud.
+        invariant: What the kernel sees of a pair; a list is a mix by heads, see
+            ``liegroups.PerHead``.
+        lift: Chooses the elements over each point.
+        space: The space that the points lie in; by default the group's own default.
+        width: Number of features a point in the hidden layers.
+        layers: Number of blocks.
+        heads: Number of attention heads; divides ``width``.
+        kernel: Makes the kernel of each layer.
+        normalizer: Turns logits into weights; softmax by default.
+        pooling: ``mean`` for intensive quantities, ``sum`` for extensive ones.
+
+    Raises:
+        ValueError: If the space does not have the invariant, or the sizes do not fit.
+
+    Reference:
+        Hutchinson et al. 2021, LieTransformer: Equivariant Self-Attention for Lie Groups.
+
+    Example:
+        >>> import torch, liegroups as lg
+        >>> network = LieTransformer(lg.SE3(), 4, 1, invariant=lg.Distance(), width=32, layers=2)
+        >>> network.equivariance
+        <Equivariance.EXACT: 'exact'>
+        >>> network(torch.randn(2, 5, 4), torch.randn(2, 5, 3)).shape
+        torch.Size([2, 1])
+    """
+
+    def __init__(
+        self,
+        group: LieGroup,
+        in_features: int,
+        out_features: int,
+        invariant: Invariant | Sequence[Invariant] = RelativePose(),  # noqa: B008 (immutable)
+        lift: Sampler = Haar(count=4),  # noqa: B008 (immutable)
+        space: HomogeneousSpace | None = None,
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 8,
+        kernel: Callable[[int, int, Tensor], Kernel] = Sum,
+        normalizer: Normalizer | None = None,
+        pooling: Literal["mean", "sum"] = "mean",
+    ) -> None:
+        super().__init__()
+        for name, value in {
+            "in_features": in_features,
+            "out_features": out_features,
+            "width": width,
+            "layers": layers,
+            "heads": heads,
+        }.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}.")
+        self.space = space or group.default_space()
+        if self.space.group != group:
+            raise ValueError(f"{self.space} is a space of {self.space.group}, not of {group}.")
+        self.invariant = _complete(invariant, self.space)
+        self.sampler = lift
+        head_mask = self.invariant.head_mask(self.space, heads)
+        self.in_features = in_features
+        self.embedding = nn.Linear(in_features, width)
+        self.blocks = nn.ModuleList(
+            AttentionBlock(width, heads, head_mask, kernel, normalizer) for _ in range(layers)
+        )
+        self.head = InvariantHead(width, out_features, pooling)
+
+    @property
+    def equivariance(self) -> Equivariance:
+        """The kind of invariance that the output has."""
+        if not self.invariant.sees_lift:
+            return Equivariance.EXACT
+        return self.sampler.equivariance(self.space)
+
+    def forward(
+        self,
+        features: Tensor,
+        points: Tensor,
+        mask: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Predict.
+
+        Args:
+            features: Input features ``(batch, points, in_features)``.
+            points: Points of the space ``(batch, points, point_dim)``.
+            mask: Booleans ``(batch, points)``, True for points that exist; all when absent.
+                What stands at the others never changes the result.
+            generator: Draw the lift from this source of randomness, in either mode.
+
+        Returns:
+            Outputs ``(batch, out_features)``.
+
+        Raises:
+            ValueError: If the shapes do not fit, a cloud is empty, or a point is not finite.
+        """
+        self._check(features, points, mask)
+        if mask is not None:
+            points = points.masked_fill(~mask[..., None], 0)
+            features = features.masked_fill(~mask[..., None], 0)
+        lifted = lift(
+            self.space,
+            points,
+            self.sampler if self.invariant.sees_lift else None,
+            generator=generator,
+            fixed=not self.training and generator is None,
+        )
+        lifts = lifted.element.shape[2]
+        if mask is not None:
+            mask = repeat(mask, "b n -> b (n k)", k=lifts)
+        neighborhood = all_pairs(mask)
+        flat = Lifted(
+            rearrange(lifted.element, "b n k i j -> b (n k) i j"),
+            rearrange(lifted.point, "b n k d -> b (n k) d"),
+        )
+        invariants = self.invariant(self.space, *neighborhood.pairs(flat))
+        invariants = invariants.movedim(-1, 0).contiguous()  # (invariants, *pairs)
+        hidden = repeat(self.embedding(features), "b n c -> b (n k) c", k=lifts)
+        for block in self.blocks:
+            hidden = block(neighborhood, hidden, invariants)
+        return self.head(hidden, mask, lifts)
+
+    def _check(self, features: Tensor, points: Tensor, mask: Tensor | None) -> None:
+        if features.ndim != 3 or features.shape[-1] != self.in_features:
+            raise ValueError(
+                f"features must have shape (batch, points, {self.in_features}); "
+                f"got {tuple(features.shape)}."
+            )
+        if points.shape != (*features.shape[:2], self.space.point_dim):
+            raise ValueError(
+                f"points must have shape {(*features.shape[:2], self.space.point_dim)} "
+                f"to go with the features; got {tuple(points.shape)}."
+            )
+        if mask is not None and (mask.shape != features.shape[:2] or mask.dtype != torch.bool):
+            raise ValueError(
+                f"mask must be booleans of shape {tuple(features.shape[:2])}; "
+                f"got {mask.dtype} of shape {tuple(mask.shape)}."
+            )
+        if features.shape[1] == 0:
+            raise ValueError("a cloud needs at least one point; got clouds of none.")
+        if mask is not None and not torch.compiler.is_compiling():
+            empty = (~mask.any(1)).nonzero()
+            if len(empty):
+                raise ValueError(
+                    f"a cloud needs at least one point; cloud {empty[0].item()} of the batch "
+                    "has none."
+                )
+
+
+def _complete(
+    invariant: Invariant | Sequence[Invariant], space: HomogeneousSpace
+) -> Invariant:
+    """The invariant with the orbit labels beside it, where the space has several orbits."""
+    if not isinstance(invariant, Invariant):
+        invariant = PerHead(invariant) if len(invariant) != 1 else invariant[0]
+    parts = invariant.invariants if type(invariant) is Concat else (invariant,)
+    if space.orbit_label_dim and not any(isinstance(part, OrbitLabels) for part in parts):
+        return Concat([invariant, OrbitLabels()])
+    return invariant

@@ -1,0 +1,139 @@
+"""Semidirect products Rⁿ ⋊ H, the groups of maps x ↦ Ax + b with A in a matrix group H."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from liegroups.group import LieGroup
+
+if TYPE_CHECKING:
+    from liegroups.spaces import HomogeneousSpace
+
+
+class AffineGroup(LieGroup):
+    """Rⁿ ⋊ H: elements [[A, b], [0, 1]] with A in ``linear`` and b in Rⁿ.
+
+    Algebra coordinates are the n translations first, then those of ``linear``. Every operation
+    follows from the group of linear parts; the closed forms of SE(2) and SE(3) override two.
+    """
+
+    @property
+    @abstractmethod
+    def linear(self) -> LieGroup:
+        """The group of linear parts, n × n matrices: the stabilizer of the origin."""
+
+    @property
+    def space_dim(self) -> int:
+        """Dimension n of the space acted on."""
+        return self.linear.matrix_size
+
+    @property
+    def dim(self) -> int:
+        return self.space_dim + self.linear.dim
+
+    @property
+    def matrix_size(self) -> int:
+        return self.space_dim + 1
+
+    @property
+    def basis_labels(self) -> tuple[str, ...]:
+        n = self.space_dim
+        axes = tuple("xyz"[:n]) if n <= 3 else tuple(f"x{i + 1}" for i in range(n))
+        return axes + self.linear.basis_labels
+
+    @property
+    def is_compact(self) -> bool:
+        return False
+
+    @property
+    def is_abelian(self) -> bool:
+        return False
+
+    def algebra_basis(self) -> Tensor:
+        n = self.space_dim
+        basis = torch.zeros(self.dim, n + 1, n + 1, dtype=torch.float64)
+        basis[torch.arange(n), torch.arange(n), n] = 1
+        basis[n:, :n, :n] = self.linear.algebra_basis()
+        return basis
+
+    def hat(self, a: Tensor) -> Tensor:
+        self.check_tangent(a)
+        top = torch.cat((self.linear.hat(a[..., self.space_dim :]), a[..., : self.space_dim, None]), -1)
+        return torch.nn.functional.pad(top, (0, 0, 0, 1))
+
+    def vee(self, x: Tensor) -> Tensor:
+        self.check_element(x)
+        n = self.space_dim
+        return torch.cat((x[..., :n, n], self.linear.vee(x[..., :n, :n])), -1)
+
+    def log(self, g: Tensor) -> Tensor:
+        """Logarithm (V⁻¹b, log A), with V = ∫₀¹ exp(s log A) ds."""
+        a, b = self.split(g)
+        tangent = self.linear.log(a)
+        translation = torch.linalg.solve(self._integrated_exp(tangent), b)
+        return torch.cat((translation, tangent), -1)
+
+    def _integrated_exp(self, tangent: Tensor) -> Tensor:
+        """∫₀¹ exp(s X) ds as the corner block of exp([[X, 1], [0, 0]]) (Van Loan 1978)."""
+        n = self.space_dim
+        x = self.linear.hat(tangent)
+        eye = torch.eye(n, dtype=x.dtype, device=x.device).expand_as(x)
+        block = torch.nn.functional.pad(torch.cat((x, eye), -1), (0, 0, 0, n))
+        return torch.linalg.matrix_exp(block)[..., :n, n:]
+
+    def inverse(self, g: Tensor) -> Tensor:
+        a, b = self.split(g)
+        inverse = self.linear.inverse(a)
+        return self.join(inverse, -(inverse @ b[..., None])[..., 0])
+
+    def relative(self, g: Tensor, h: Tensor) -> Tensor:
+        """g⁻¹h, from the difference of the translations: no digits are lost far from the origin."""
+        a, b = self.split(g)
+        c, d = self.split(h)
+        inverse = self.linear.inverse(a)
+        return self.join(inverse @ c, (inverse @ (d - b)[..., None])[..., 0])
+
+    def project(self, x: Tensor) -> Tensor:
+        a, b = self.split(x)
+        return self.join(self.linear.project(a), b)
+
+    def sample(
+        self,
+        shape: Sequence[int] = (),
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Linear parts as ``linear`` draws them, translations standard normal.
+
+        The group is not compact, so no Haar probability exists; this is a proposal.
+        """
+        a = self.linear.sample(shape, generator=generator, dtype=dtype, device=device)
+        b = torch.randn((*shape, self.space_dim), generator=generator, dtype=dtype, device=device)
+        return self.join(a, b)
+
+    def default_space(self) -> HomogeneousSpace:
+        """Rⁿ under x ↦ Ax + b."""
+        from liegroups.spaces import EuclideanSpace
+
+        return EuclideanSpace(self)
+
+    def split(self, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Linear part ``(*batch, n, n)`` and translation ``(*batch, n)`` of elements."""
+        self.check_element(g)
+        return g[..., :-1, :-1], g[..., :-1, -1]
+
+    def join(self, a: Tensor, b: Tensor) -> Tensor:
+        """Elements ``(*batch, n + 1, n + 1)`` of linear parts and translations."""
+        n = self.space_dim
+        batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-1])
+        top = torch.cat((a.expand(*batch, n, n), b.expand(*batch, n)[..., None]), -1)
+        bottom = torch.zeros(n + 1, dtype=top.dtype, device=top.device)
+        bottom[n] = 1
+        return torch.cat((top, bottom.expand(*batch, 1, n + 1)), -2)

@@ -1,0 +1,228 @@
+"""The base class of matrix Lie groups."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from liegroups.spaces import HomogeneousSpace
+
+
+class LieGroup(ABC):
+    """A matrix Lie group: what can be done with its elements, not the elements themselves.
+
+    Elements are plain tensors ``(*batch, m, m)``, the faithful matrices; tangent vectors at the
+    identity are coordinates ``(*batch, dim)`` in the basis that ``algebra_basis`` gives. Every
+    operation broadcasts over the leading axes and follows the dtype and device of its input.
+    Groups are frozen dataclasses without tensors: hashable, picklable, comparable.
+
+    A new group declares its facts, implements ``algebra_basis``, ``log`` and ``sample``, and
+    overrides the rest only for speed. ``liegroups.testing.lie_group_suite`` checks all of it.
+    """
+
+    # ---- declare -----------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Dimension of the group as a manifold."""
+
+    @property
+    @abstractmethod
+    def matrix_size(self) -> int:
+        """The m of the m × m matrices that represent the elements."""
+
+    @property
+    @abstractmethod
+    def basis_labels(self) -> tuple[str, ...]:
+        """A name for each algebra coordinate, in order."""
+
+    @property
+    @abstractmethod
+    def is_compact(self) -> bool:
+        """Whether the group is compact, so that Haar measure is a probability."""
+
+    @property
+    @abstractmethod
+    def is_abelian(self) -> bool:
+        """Whether all elements commute."""
+
+    @property
+    def is_orthogonal(self) -> bool:
+        """Whether the matrices are orthogonal, so that they preserve Euclidean length."""
+        return False
+
+    # ---- must implement ----------------------------------------------------------------------
+
+    @abstractmethod
+    def algebra_basis(self) -> Tensor:
+        """Basis of the Lie algebra, ``(dim, m, m)`` in float64 on the CPU."""
+
+    @abstractmethod
+    def log(self, g: Tensor) -> Tensor:
+        """Principal logarithm, the inverse of ``exp`` near the identity.
+
+        Args:
+            g: Elements ``(*batch, m, m)``.
+
+        Returns:
+            Algebra coordinates ``(*batch, dim)``.
+        """
+
+    @abstractmethod
+    def sample(
+        self,
+        shape: Sequence[int] = (),
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Draw random elements: Haar where the group is compact, else a stated proposal.
+
+        Args:
+            shape: Batch shape of the draws.
+            generator: Source of randomness; torch's own when absent.
+            dtype: Floating type; torch's default when absent.
+            device: Where the result lives.
+
+        Returns:
+            Elements ``(*shape, m, m)``.
+        """
+
+    # ---- may override, for speed -------------------------------------------------------------
+
+    def exp(self, a: Tensor) -> Tensor:
+        """Exponential map.
+
+        Args:
+            a: Algebra coordinates ``(*batch, dim)``.
+
+        Returns:
+            Elements ``(*batch, m, m)``.
+
+        Raises:
+            ValueError: If the last axis is not of length ``dim``.
+        """
+        return torch.linalg.matrix_exp(self.hat(a))
+
+    def hat(self, a: Tensor) -> Tensor:
+        """Matrix Σ aᵢ Eᵢ ``(*batch, m, m)`` of algebra coordinates ``(*batch, dim)``."""
+        self.check_tangent(a)
+        return torch.einsum("...d,dij->...ij", a, _basis(self, a.dtype, a.device))
+
+    def vee(self, x: Tensor) -> Tensor:
+        """Coordinates ``(*batch, dim)`` of algebra matrices ``(*batch, m, m)``; inverts ``hat``.
+
+        A matrix outside the algebra is first projected on it, in the Frobenius sense.
+        """
+        self.check_element(x)
+        return torch.einsum("...ij,dij->...d", x, _dual_basis(self, x.dtype, x.device))
+
+    def inverse(self, g: Tensor) -> Tensor:
+        """Inverse elements ``(*batch, m, m)``."""
+        self.check_element(g)
+        return torch.linalg.inv(g)
+
+    def relative(self, g: Tensor, h: Tensor) -> Tensor:
+        """The pose g⁻¹h of ``h`` as seen from ``g``: unchanged when both move to kg, kh."""
+        return self.compose(self.inverse(g), h)
+
+    def relative_log(self, g: Tensor, h: Tensor) -> Tensor:
+        """Coordinates log(g⁻¹h), shape ``(*batch, dim)``."""
+        return self.log(self.relative(g, h))
+
+    def adjoint(self, g: Tensor) -> Tensor:
+        """Matrix of Ad(g): a ↦ vee(g hat(a) g⁻¹), shape ``(*batch, dim, dim)``."""
+        self.check_element(g)
+        conjugated = g[..., None, :, :] @ _basis(self, g.dtype, g.device)
+        return self.vee(conjugated @ self.inverse(g)[..., None, :, :]).mT
+
+    def project(self, x: Tensor) -> Tensor:
+        """A group element near the matrices ``x``; the identity map on the group."""
+        return self.exp(self.log(x))
+
+    def contains(self, g: Tensor, tolerance: float | None = None) -> Tensor:
+        """Whether matrices lie in the group.
+
+        Args:
+            g: Matrices ``(*batch, m, m)``.
+            tolerance: Largest entry-wise distance to the group, relative to the largest entry;
+                by default the square root of the machine epsilon.
+
+        Returns:
+            Booleans ``(*batch,)``; False where an entry is not finite.
+        """
+        self.check_element(g)
+        if tolerance is None:
+            tolerance = torch.finfo(g.dtype).eps ** 0.5
+        finite = g.isfinite().all(-1).all(-1)
+        safe = torch.where(finite[..., None, None], g, self.identity(g))
+        scale = safe.abs().amax((-1, -2)).clamp(min=1)
+        gap = (self.project(safe) - safe).abs().amax((-1, -2))
+        return finite & (gap <= tolerance * scale)
+
+    def default_space(self) -> HomogeneousSpace:
+        """The space that the group acts on when none is named."""
+        raise NotImplementedError(
+            f"{self} names no default space: override default_space, or give a space explicitly."
+        )
+
+    # ---- derived -----------------------------------------------------------------------------
+
+    def identity(self, like: Tensor | None = None) -> Tensor:
+        """The identity matrix ``(m, m)``, with the dtype and device of ``like``."""
+        if like is None:
+            return torch.eye(self.matrix_size)
+        return torch.eye(self.matrix_size, dtype=like.dtype, device=like.device)
+
+    def compose(self, g: Tensor, h: Tensor) -> Tensor:
+        """Product gh: the element that acts first by ``h``, then by ``g``."""
+        self.check_element(g)
+        self.check_element(h)
+        return g @ h
+
+    def bracket(self, a: Tensor, b: Tensor) -> Tensor:
+        """Lie bracket [a, b] in coordinates, shape ``(*batch, dim)``."""
+        x, y = self.hat(a), self.hat(b)
+        return self.vee(x @ y - y @ x)
+
+    # ---- checks at the door ------------------------------------------------------------------
+
+    def check_element(self, g: Tensor) -> None:
+        """Raise ValueError unless the last two axes have the size of the group's matrices."""
+        m = self.matrix_size
+        if g.shape[-2:] != (m, m):
+            raise ValueError(
+                f"{self} takes elements of shape (*batch, {m}, {m}); got {tuple(g.shape)}."
+            )
+
+    def check_tangent(self, a: Tensor) -> None:
+        """Raise ValueError unless the last axis has the dimension of the algebra."""
+        if a.ndim == 0 or a.shape[-1] != self.dim:
+            raise ValueError(
+                f"{self} takes algebra coordinates of shape (*batch, {self.dim}), in the order "
+                f"{self.basis_labels}; got {tuple(a.shape)}."
+            )
+
+
+@lru_cache(maxsize=256)
+def _basis(group: LieGroup, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return group.algebra_basis().to(dtype=dtype, device=device)
+
+
+@lru_cache(maxsize=256)
+def _dual_basis(group: LieGroup, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Matrices D_i with ⟨D_i, E_j⟩ = δ_ij in the span of the basis E."""
+    basis = group.algebra_basis()
+    if group.dim == 0:
+        return basis.to(dtype=dtype, device=device)
+    flat = basis.flatten(1)
+    dual = torch.linalg.solve(flat @ flat.T, flat)
+    return dual.reshape(basis.shape).to(dtype=dtype, device=device)

@@ -1,0 +1,116 @@
+"""Analytic functions of a squared angle, right with their derivatives everywhere.
+
+The closed forms of exp and log are full of quotients such as ``sin(x) / x`` whose value is
+harmless at zero and whose derivatives, computed by the quotient rule, are not. Every function
+here takes the *square* of the angle, of which these quotients are analytic, and uses the power
+series where the closed form would cancel. The series is long enough to be exact to rounding at
+the switch, so neither the value nor its first two derivatives has a gap there.
+"""
+
+from __future__ import annotations
+
+from math import factorial
+
+import torch
+from torch import Tensor
+
+_STUMPFF_2 = tuple((-1) ** j / factorial(2 * j + 2) for j in range(12))
+_STUMPFF_3 = tuple((-1) ** j / factorial(2 * j + 3) for j in range(12))
+_ARCTAN = tuple((-1) ** j / (2 * j + 1) for j in range(16))
+# |B_2k| / (2k)! for k = 1, 2, ...: the Taylor coefficients of 1 - (x/2) cot(x/2) in x².
+_COTANGENT = (
+    1 / 12,
+    1 / 720,
+    1 / 30240,
+    1 / 1209600,
+    1 / 47900160,
+    691 / 1307674368000,
+    1 / 74724249600,
+    3617 / 10670622842880000,
+    43867 / 5109094217170944000,
+    174611 / 802857662698291200000,
+    77683 / 14101100039391805440000,
+    236364091 / 1693824136731743669452800000,
+)
+
+
+def _horner(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
+    value = torch.full_like(x, coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        value = value * x + c
+    return value
+
+
+def stumpff(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Evaluate the Stumpff functions c₀ … c₃ at t = θ² ≥ 0.
+
+    c_k(t) = Σ_j (-t)^j / (2j + k)!, that is cos θ, sin θ / θ, (1 - cos θ) / θ² and
+    (θ - sin θ) / θ³. Values and derivatives with respect to ``t`` are right at zero.
+
+    Args:
+        t: Squared angles in rad², any shape.
+
+    Returns:
+        The four functions, each of the shape of ``t``.
+
+    Reference:
+        K. Stumpff, Himmelsmechanik I (1959), chapter 5.
+
+    Example:
+        >>> import torch
+        >>> [round(c.item(), 6) for c in stumpff(torch.zeros(()))]
+        [1.0, 1.0, 0.5, 0.166667]
+    """
+    small = t < 1
+    near, far = torch.where(small, t, 0), torch.where(small, 1, t)
+    angle = far.sqrt()
+    c2 = torch.where(small, _horner(_STUMPFF_2, near), (1 - angle.cos()) / far)
+    c3 = torch.where(small, _horner(_STUMPFF_3, near), (1 - angle.sin() / angle) / far)
+    return 1 - t * c2, 1 - t * c3, c2, c3
+
+
+def half_cotangent_deficit(t: Tensor) -> Tensor:
+    """Evaluate (1 - (θ/2) cot(θ/2)) / θ² at t = θ², for θ in [0, 2π).
+
+    It is the coefficient of the square in the inverse left Jacobian of rotations,
+    V⁻¹ = 1 - ½K + D(θ²) K².
+
+    Args:
+        t: Squared angles in rad², any shape.
+
+    Returns:
+        The function, of the shape of ``t``: 1/12 at zero and 1/π² at π².
+    """
+    small = t < 1
+    near, far = torch.where(small, t, 0), torch.where(small, 1, t)
+    half = far.sqrt() / 2
+    return torch.where(
+        small, _horner(_COTANGENT, near), (1 - half * half.cos() / half.sin()) / far
+    )
+
+
+def double_arctangent(s: Tensor, w: Tensor) -> Tensor:
+    """Evaluate 2 atan2(√s, w) / √s for s ≥ 0 and w ≥ 0, not both zero.
+
+    With w and √s the real part and the length of the imaginary part of a quaternion of any
+    norm, it is the factor that turns the imaginary part into the rotation vector.
+
+    Args:
+        s: Squared length of the imaginary part.
+        w: Real part, same shape.
+
+    Returns:
+        The factor, of the shape of ``s``.
+    """
+    small = 16 * s < w * w
+    ratio = torch.where(small, s, 0) / torch.where(small, w * w, 1)
+    near = 2 * _horner(_ARCTAN, ratio) / torch.where(small, w, 1)
+    length = torch.where(small, 1, s).sqrt()
+    return torch.where(small, near, 2 * torch.atan2(length, torch.where(small, 1, w)) / length)
+
+
+def safe_norm(x: Tensor) -> Tensor:
+    """Euclidean length of the last axis, with derivative zero (not NaN) at the zero vector."""
+    squared = (x * x).sum(-1)
+    positive = squared > 0
+    return torch.where(positive, torch.where(positive, squared, 1).sqrt(), 0)

@@ -1,0 +1,1 @@
+"""The tasks: data, training, evaluation, plots and the command line."""

@@ -1,0 +1,21 @@
+"""QM9: twelve properties of 130,831 small organic molecules."""
+
+from tasks.qm9.data import QM9, MoleculeBatch, atom_features, padding_fraction
+from tasks.qm9.source import Molecules, load
+from tasks.qm9.splits import SPLITS, Split
+from tasks.qm9.targets import ELEMENTS, TARGETS, Target, reference
+
+__all__ = [
+    "ELEMENTS",
+    "QM9",
+    "SPLITS",
+    "TARGETS",
+    "MoleculeBatch",
+    "Molecules",
+    "Split",
+    "Target",
+    "atom_features",
+    "load",
+    "padding_fraction",
+    "reference",
+]

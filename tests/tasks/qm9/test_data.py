@@ -1,0 +1,455 @@
+import contextlib
+import inspect
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from tasks.qm9.data import (
+    QM9,
+    MoleculeBatch,
+    SizeBuckets,
+    atom_features,
+    padding_fraction,
+    random_rotations,
+)
+from tasks.qm9.source import Molecules
+from tasks.qm9.splits import find_split
+from tasks.qm9.targets import TARGETS
+
+
+@pytest.fixture(scope="module")
+def whole(qm9_cache: Path) -> QM9:
+    data = QM9(cache_dir=str(qm9_cache))
+    data.setup()
+    return data
+
+
+@pytest.fixture(scope="module")
+def small(qm9_cache: Path) -> QM9:
+    data = QM9(
+        train_molecules=2000, val_molecules=300, test_molecules=200, cache_dir=str(qm9_cache)
+    )
+    data.setup()
+    return data
+
+
+def epoch(data: QM9, number: int) -> list[MoleculeBatch]:
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(number)
+    return list(loader)
+
+
+def indices(batches: list[MoleculeBatch]) -> Tensor:
+    return torch.cat([batch.index for batch in batches])
+
+
+# --- features -------------------------------------------------------------------------------
+
+
+def test_features_are_the_element_times_powers_of_the_charge() -> None:
+    features = atom_features(torch.tensor([[1, 6, 7], [8, 9, 0]], dtype=torch.uint8))
+    assert features.shape == (2, 3, QM9.in_features)
+    for place, charge in enumerate((1, 6, 7, 8, 9)):
+        expected = torch.zeros(5, 3)
+        expected[place] = torch.tensor([1, charge / 9, (charge / 9) ** 2])
+        torch.testing.assert_close(features.flatten(0, 1)[place], expected.flatten())
+    assert not features[1, 2].any()
+
+
+def test_unknown_elements_are_named() -> None:
+    with pytest.raises(ValueError, match=r"unknown elements P \(15\), Cl \(17\), 200; accepted: H"):
+        atom_features(torch.tensor([1, 17, 15, 200]))
+    with pytest.raises(ValueError, match="-1"):
+        atom_features(torch.tensor([-1]))
+
+
+# --- batches --------------------------------------------------------------------------------
+
+
+def test_a_batch_holds_the_molecules_it_says(small: QM9, molecules: Molecules) -> None:
+    target = molecules.target("homo")
+    for batch in small.test_dataloader():
+        size, atoms = batch.mask.shape
+        assert batch.features.shape == (size, atoms, 15)
+        assert batch.positions.shape == (size, atoms, 3)
+        assert batch.features.dtype == batch.positions.dtype == batch.target.dtype == torch.float32
+        assert batch.mask.any(dim=0).all()  # no column is padding alone
+        assert not batch.features[~batch.mask].any()
+        assert not batch.positions[~batch.mask].any()
+        for k, row in enumerate(np.searchsorted(molecules.index, batch.index.numpy())):
+            start, stop = molecules.offsets[row : row + 2]
+            charges = torch.from_numpy(molecules.charges[start:stop])
+            positions = torch.from_numpy(molecules.positions[start:stop])
+            torch.testing.assert_close(batch.features[k, batch.mask[k]], atom_features(charges))
+            torch.testing.assert_close(
+                batch.positions[k, batch.mask[k]], positions - positions.mean(dim=0)
+            )
+            assert batch.target[k] == np.float32(target[row])
+
+
+def test_positions_are_as_published_without_centering(
+    qm9_cache: Path, molecules: Molecules
+) -> None:
+    data = QM9(
+        train_molecules=50, batch_size=50, augment=False, center=False, cache_dir=str(qm9_cache)
+    )
+    data.setup()
+    (batch,) = data.train_dataloader()
+    for k, row in enumerate(np.searchsorted(molecules.index, batch.index.numpy())):
+        expected = molecules.positions[slice(*molecules.offsets[row : row + 2])]
+        np.testing.assert_array_equal(batch.positions[k, batch.mask[k]].numpy(), expected)
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_each_molecule_is_in_one_batch(whole: QM9, molecules: Molecules, part: str) -> None:
+    sampler = getattr(whole, f"{part}_dataloader")().sampler
+    rows = find_split("lietransformer").rows(part)
+    batches = list(sampler)
+    np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(len(rows)))
+    assert len(batches) == len(sampler) == math.ceil(len(rows) / 96)
+    assert {len(batch) for batch in batches} <= {95, 96}
+    slots = sum(len(batch) * int(sampler.sizes[batch].max()) for batch in batches)
+    assert 1 - sampler.sizes.sum() / slots < 0.03
+
+
+def test_limited_parts_are_the_first_of_the_split(small: QM9, molecules: Molecules) -> None:
+    loaders = (small.train_dataloader(), small.val_dataloader(), small.test_dataloader())
+    for part, count, loader in zip(
+        ("train", "val", "test"), (2000, 300, 200), loaders, strict=True
+    ):
+        expected = molecules.index[find_split("lietransformer").rows(part)[:count]]
+        np.testing.assert_array_equal(np.sort(indices(list(loader))), np.sort(expected))
+
+
+def test_padding_is_below_five_percent(small: QM9) -> None:
+    batches = epoch(small, 0)
+    fraction = padding_fraction(batches)
+    by_hand = 1 - sum(int(b.mask.sum()) for b in batches) / sum(b.mask.numel() for b in batches)
+    assert fraction == pytest.approx(by_hand)
+    assert fraction < 0.05
+
+
+def test_the_order_is_a_function_of_seed_and_epoch(small: QM9) -> None:
+    first, again, later = (indices(epoch(small, number)) for number in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, later)
+    assert torch.equal(first.sort().values, later.sort().values)
+    other = SizeBuckets(small.train_dataloader().sampler.sizes, 96, seed=1)
+    assert not torch.equal(
+        torch.cat(list(other)), torch.cat(list(small.train_dataloader().sampler))
+    )
+
+
+def test_batches_are_drawn_anew_and_not_only_their_order(small: QM9) -> None:
+    companions = [
+        {frozenset(batch.index.tolist()) for batch in epoch(small, number)} for number in (0, 1)
+    ]
+    assert not companions[0] & companions[1]
+
+
+def test_a_prefix_of_an_epoch_is_a_fair_sample_of_sizes(whole: QM9) -> None:
+    for loader in (whole.train_dataloader(), whole.val_dataloader()):
+        sizes = [float(loader.sampler.sizes[batch].mean()) for batch in loader.sampler]
+        prefix = sizes[: len(sizes) // 4]
+        error = np.std(sizes) / math.sqrt(len(prefix))
+        assert abs(np.mean(prefix) - np.mean(sizes)) < 4 * error
+
+
+def test_evaluation_keeps_its_order(small: QM9) -> None:
+    loader = small.val_dataloader()
+    before = indices(list(loader))
+    loader.sampler.set_epoch(5)
+    assert torch.equal(before, indices(list(loader)))
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 30])
+def test_processes_share_an_epoch_in_equal_parts(world_size: int) -> None:
+    sizes = np.random.RandomState(0).randint(3, 30, 1000)
+    shares = [
+        list(SizeBuckets(sizes, 48, rank=rank, world_size=world_size)) for rank in range(world_size)
+    ]
+    assert len({len(share) for share in shares}) == 1
+    assert len(shares[0]) == math.ceil(21 / world_size)
+    seen = np.unique(torch.cat([batch for share in shares for batch in share]))
+    np.testing.assert_array_equal(seen, np.arange(1000))
+
+
+# --- augmentation ---------------------------------------------------------------------------
+
+
+def test_rotations_are_rotations() -> None:
+    rotations = random_rotations(1000).double()
+    identity = torch.eye(3, dtype=torch.float64).expand(1000, 3, 3)
+    torch.testing.assert_close(rotations @ rotations.mT, identity, atol=1e-6, rtol=0)
+    assert torch.linalg.det(rotations).sub(1).abs().max() < 1e-6
+
+
+def test_rotations_are_haar() -> None:
+    count = 40_000
+    rotations = random_rotations(count, generator=torch.Generator().manual_seed(0)).double()
+    # E[R_ij] = 0 and E[R_ij R_kl] = δ_ik δ_jl / 3: the entries are orthonormal up to 1/3 (Schur)
+    entries = rotations.flatten(1)
+    assert (entries.mean(dim=0) / math.sqrt(1 / 3 / count)).abs().max() < 4
+    products = entries[:, :, None] * entries[:, None, :]
+    error = products.std(dim=0) / math.sqrt(count)
+    assert ((products.mean(dim=0) - torch.eye(9) / 3) / error).abs().max() < 4.5
+    # the angle has density (1 - cos θ) / π, so E[cos θ] = -1/2 and E[tr R] = 0
+    cosine = (rotations.diagonal(dim1=1, dim2=2).sum(dim=1) - 1) / 2
+    assert abs(cosine.mean() + 0.5) < 4 * cosine.std() / math.sqrt(count)
+
+
+def test_augmentation_keeps_distances_and_moves_atoms(qm9_cache: Path) -> None:
+    batches = {}
+    for augment in (True, False):
+        data = QM9(train_molecules=200, augment=augment, cache_dir=str(qm9_cache))
+        data.setup()
+        batches[augment] = list(data.train_dataloader())
+    for turned, still in zip(batches[True], batches[False], strict=True):
+        assert torch.equal(turned.index, still.index)
+        torch.testing.assert_close(
+            torch.cdist(turned.positions.double(), turned.positions.double()),
+            torch.cdist(still.positions.double(), still.positions.double()),
+            atol=2e-5,
+            rtol=0,
+        )
+        # a reflection would keep the distances too
+        frames = still.positions[:, :3].double()
+        change = torch.linalg.det(turned.positions[:, :3].double()) - torch.linalg.det(frames)
+        assert change.abs().max() < 1e-4
+        assert (turned.positions - still.positions).norm(dim=-1).max(dim=1).values.min() > 1e-3
+        assert not turned.positions[~turned.mask].any()
+
+
+def test_augmentation_repeats_within_and_changes_between_epochs(small: QM9) -> None:
+    first, again, later = (epoch(small, number) for number in (3, 3, 4))
+    assert all(torch.equal(a.positions, b.positions) for a, b in zip(first, again, strict=True))
+    loader = small.train_dataloader()
+    loader.augment = False
+    rotations = []
+    for number, batches in (3, first), (4, later):
+        loader.sampler.set_epoch(number)
+        for still, turned, _ in zip(loader, batches, range(2), strict=False):
+            assert torch.equal(still.index, turned.index)
+            solved = torch.linalg.lstsq(still.positions, turned.positions).solution
+            rotations.append(solved[:90].flatten(1))
+    # the places in the batches are the same; the rotations drawn for them are not
+    for one, other in itertools.combinations(rotations, 2):
+        assert ((one - other).norm(dim=1) > 1e-3).all()
+
+
+def test_augmentation_leaves_the_global_generator_alone(small: QM9) -> None:
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    epoch(small, 0)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_evaluation_is_not_augmented(small: QM9) -> None:
+    for one, two in zip(small.test_dataloader(), small.test_dataloader(), strict=True):
+        assert torch.equal(one.positions, two.positions)
+
+
+# --- statistics -----------------------------------------------------------------------------
+
+
+def test_mean_and_deviation_are_of_the_training_targets(whole: QM9, molecules: Molecules) -> None:
+    values = molecules.target("homo")[find_split("lietransformer").rows("train")]
+    assert whole.mean == pytest.approx(values.mean())
+    assert whole.std == pytest.approx(values.std())
+    assert whole.unit == "meV"
+
+
+def test_the_constant_is_the_training_median(whole: QM9, molecules: Molecules) -> None:
+    values = molecules.target("homo")[find_split("lietransformer").rows("train")]
+    best = min(np.abs(values - c).mean() for c in np.linspace(*np.quantile(values, [0.3, 0.7]), 99))
+    assert whole.constant_mae["train"] == pytest.approx(best, rel=1e-4)
+    assert whole.constant_mae["train"] <= best
+    assert whole.constant_mae == pytest.approx(
+        {"train": 440.0, "val": 439.0, "test": 433.6}, abs=0.1
+    )
+
+
+def test_extensive_targets_come_less_their_references(qm9_cache: Path) -> None:
+    data = QM9(target="u0", cache_dir=str(qm9_cache))
+    data.setup()
+    assert data.mean == pytest.approx(-76_107, abs=5)
+    assert data.std == pytest.approx(10_323, abs=5)
+
+
+# --- the data module ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"target": "energy"}, ["target", "'energy'", *TARGETS]),
+        ({"split": "random"}, ["split", "'random'", "lietransformer", "110k"]),
+        ({"train_molecules": 1}, ["train_molecules", "1", "2 to 100,000"]),
+        ({"train_molecules": 100_001}, ["train_molecules", "100001", "2 to 100,000"]),
+        ({"train_molecules": 110_001, "split": "110k"}, ["train_molecules", "2 to 110,000"]),
+        ({"val_molecules": 0}, ["val_molecules", "0", "1 to 17,748"]),
+        ({"test_molecules": -1}, ["test_molecules", "-1", "1 to 13,083"]),
+        ({"batch_size": 0}, ["batch_size", "0", "1 or more"]),
+        ({"seed": -1}, ["seed", "-1", "0 or more"]),
+    ],
+)
+def test_wrong_arguments_stop_before_data_is_read(
+    arguments: dict[str, object], expected: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        QM9(**arguments, cache_dir=str(tmp_path))  # type: ignore[arg-type]
+    assert all(word in str(caught.value) for word in expected)
+    assert not list(tmp_path.iterdir())
+
+
+def test_statistics_before_setup_say_what_to_do() -> None:
+    for name in ("mean", "std", "constant_mae"):
+        with pytest.raises(RuntimeError, match=r"setup\(\)"):
+            getattr(QM9(), name)
+
+
+def test_every_argument_is_documented() -> None:
+    documented = inspect.getdoc(QM9)
+    assert documented
+    for name in list(inspect.signature(QM9).parameters):
+        assert f"\n    {name}: " in documented
+
+
+class Line(pl.LightningModule):
+    """A model whose weights depend on the order and on the rotation of what it saw."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(18, 1)
+        self.stop_after = stop_after
+        self.seen: list[tuple[int, list[int]]] = []
+        self.validated: list[int] = []
+
+    def loss(self, batch: MoleculeBatch) -> Tensor:
+        assert isinstance(batch, MoleculeBatch)
+        atoms = torch.cat([batch.features, batch.positions], dim=-1)
+        output = (self.linear(atoms).squeeze(-1) * batch.mask).sum(dim=1)
+        return (output - batch.target / 1000).square().mean()
+
+    def training_step(self, batch: MoleculeBatch, _: int) -> Tensor:
+        if self.stop_after is not None and len(self.seen) == self.stop_after:
+            raise KeyboardInterrupt
+        self.seen.append((self.current_epoch, batch.index.tolist()))
+        return self.loss(batch)
+
+    def validation_step(self, batch: MoleculeBatch, _: int) -> None:
+        self.validated += batch.index.tolist()
+        self.log("val", self.loss(batch))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1e-4)
+
+
+def trainer(folder: Path, epochs: int, *callbacks: pl.Callback) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=list(callbacks),
+        default_root_dir=folder,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        enable_checkpointing=bool(callbacks),
+    )
+
+
+def module(cache: Path) -> QM9:
+    return QM9(train_molecules=500, val_molecules=100, cache_dir=str(cache))
+
+
+@pytest.fixture(scope="module")
+def straight(qm9_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Line:
+    torch.manual_seed(0)
+    model = Line()
+    trainer(tmp_path_factory.mktemp("straight"), 3).fit(model, datamodule=module(qm9_cache))
+    return model
+
+
+def test_lightning_sets_the_epoch(straight: Line, qm9_cache: Path) -> None:
+    data = module(qm9_cache)
+    data.setup()
+    expected = [
+        (number, batch.index.tolist()) for number in range(3) for batch in epoch(data, number)
+    ]
+    assert straight.seen == expected
+    assert sorted(straight.validated) == sorted(3 * indices(list(data.val_dataloader())).tolist())
+
+
+@pytest.mark.filterwarnings("error:.*resum.*", "ignore:.*callbacks used to create the checkpoint")
+@pytest.mark.parametrize("steps", [6, 8, 12])
+def test_a_resumed_run_ends_where_an_unbroken_one_does(
+    steps: int, straight: Line, qm9_cache: Path, tmp_path: Path
+) -> None:
+    # 6 batches an epoch: at the end of an epoch, inside one, at the end of the second
+    torch.manual_seed(0)
+    save = pl.callbacks.ModelCheckpoint(tmp_path, every_n_train_steps=steps, save_top_k=-1)
+    first = Line(stop_after=steps if steps % 6 else None)
+    run = trainer(tmp_path, math.ceil(steps / 6), save)
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        run.fit(first, datamodule=module(qm9_cache))
+    (checkpoint,) = tmp_path.glob(f"*step={steps}.ckpt")
+    second = Line()
+    trainer(tmp_path, 3).fit(
+        second, datamodule=module(qm9_cache), ckpt_path=str(checkpoint), weights_only=True
+    )
+    assert first.seen + second.seen == straight.seen
+    assert torch.equal(second.linear.weight, straight.linear.weight)
+
+
+@pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint")
+def test_a_run_interrupted_within_a_step_repeats_that_step(
+    straight: Line, qm9_cache: Path, tmp_path: Path
+) -> None:
+    class SaveOnException(pl.Callback):
+        def on_exception(self, trainer: pl.Trainer, *_: object) -> None:
+            trainer.save_checkpoint(tmp_path / "interrupted.ckpt")
+
+    torch.manual_seed(0)
+    first, second = Line(stop_after=9), Line()
+    with contextlib.suppress(KeyboardInterrupt, SystemExit):
+        trainer(tmp_path, 3, SaveOnException()).fit(first, datamodule=module(qm9_cache))
+    trainer(tmp_path, 3).fit(
+        second, datamodule=module(qm9_cache), ckpt_path=str(tmp_path / "interrupted.ckpt")
+    )
+    assert first.seen + second.seen == straight.seen
+    assert torch.equal(second.linear.weight, straight.linear.weight)
+
+
+def test_resuming_inside_an_epoch_of_other_batches_is_refused(small: QM9) -> None:
+    loader = small.train_dataloader()
+    with pytest.raises(ValueError, match=r"after batch 3 of 7.*21 batches.*batch_size"):
+        loader.load_state_dict({"batches": 7, "done": 3})
+    loader.load_state_dict({"batches": 7, "done": 7})
+    assert len(list(loader)) == len(loader) == 21
+
+
+def test_without_a_trainer_the_loader_counts_what_it_gave(small: QM9) -> None:
+    loader = small.train_dataloader()
+    full = list(loader)
+    iterator = iter(loader)
+    for _ in range(4):
+        next(iterator)
+    resumed = small.train_dataloader()
+    resumed.load_state_dict(loader.state_dict())
+    rest = list(resumed)
+    assert len(rest) == len(full) - 4
+    assert all(torch.equal(a.positions, b.positions) for a, b in zip(rest, full[4:], strict=True))
+
+
+def test_a_batch_moves_between_devices_as_one(small: QM9) -> None:
+    batch = next(iter(small.train_dataloader()))
+    moved = small.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert isinstance(moved, MoleculeBatch)
+    assert all(tensor.device.type == "meta" for tensor in moved)
