@@ -12,9 +12,11 @@ from attention.kernels import (
     Location,
     LocationMLP,
     Product,
+    SharedLocationMLP,
     Sum,
 )
 from attention.layer import LieAttention
+from attention.measure import invariance_error
 from attention.neighborhood import DenseNeighborhood, all_pairs
 from attention.network import LieTransformer
 from attention.normalizers import Count, Normalizer, Softmax
@@ -36,7 +38,9 @@ __all__ = [
     "LocationMLP",
     "Normalizer",
     "Product",
+    "SharedLocationMLP",
     "Softmax",
     "Sum",
     "all_pairs",
+    "invariance_error",
 ]

@@ -2,7 +2,7 @@
 
 from attention.kernels.combination import Joint, Kernel, Product, Sum
 from attention.kernels.content import ConcatenatedLinear, Content, DotProduct
-from attention.kernels.location import LinearLocation, Location, LocationMLP
+from attention.kernels.location import LinearLocation, Location, LocationMLP, SharedLocationMLP
 
 __all__ = [
     "ConcatenatedLinear",
@@ -14,5 +14,6 @@ __all__ = [
     "Location",
     "LocationMLP",
     "Product",
+    "SharedLocationMLP",
     "Sum",
 ]

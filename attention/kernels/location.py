@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import gcd
 
 import torch
 from torch import Tensor, nn
@@ -39,11 +40,44 @@ class LinearLocation(Location):
         return logits.unflatten(1, invariants.shape[1:])
 
 
-class LocationMLP(Location):
-    """A three-layer perceptron of the invariants for each head, with SiLU between the layers.
+class _Perceptrons(Location):
+    """Three-layer perceptrons with SiLU, each with outputs for a share of the heads.
 
     The activations are recomputed in the backward pass, a slice of the pairs at a time, so that
     memory holds the invariants and the logits and nothing of the layers between.
+    """
+
+    input_mask: Tensor
+
+    def __init__(self, input_mask: Tensor, outputs: int, hidden: int) -> None:
+        super().__init__()
+        if hidden < 1:
+            raise ValueError(f"{type(self).__name__} takes at least 1 hidden unit; got {hidden}.")
+        count = len(input_mask)
+        self.register_buffer("input_mask", input_mask[:, None, :], persistent=False)
+        full = torch.ones(1, dtype=torch.bool).expand(count, hidden, hidden)
+        self.first = nn.Parameter(_masked_uniform(self.input_mask.expand(-1, hidden, -1)))
+        self.first_bias = nn.Parameter(torch.empty(count, hidden).uniform_(-1, 1))
+        self.second = nn.Parameter(_masked_uniform(full))
+        self.second_bias = nn.Parameter(torch.zeros(count, hidden))
+        self.third = nn.Parameter(_masked_uniform(full[:, :1].expand(-1, outputs, -1)))
+        self.third_bias = nn.Parameter(torch.zeros(count, outputs))
+
+    def forward(self, invariants: Tensor) -> Tensor:
+        logits = pairwise_mlp(
+            invariants.flatten(1),
+            self.first * self.input_mask,
+            self.first_bias,
+            self.second,
+            self.second_bias,
+            self.third,
+            self.third_bias,
+        )
+        return logits.unflatten(1, invariants.shape[1:])
+
+
+class LocationMLP(_Perceptrons):
+    """A three-layer perceptron of the invariants for each head, with SiLU between the layers.
 
     Args:
         head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
@@ -56,34 +90,28 @@ class LocationMLP(Location):
         Hutchinson et al. 2021, LieTransformer, section 3.2.
     """
 
-    head_mask: Tensor
-
     def __init__(self, head_mask: Tensor, hidden: int = 16) -> None:
-        super().__init__()
-        if hidden < 1:
-            raise ValueError(f"LocationMLP takes at least 1 hidden unit; got {hidden}.")
-        heads = len(head_mask)
-        self.register_buffer("head_mask", head_mask[:, None, :], persistent=False)
-        first = _masked_uniform(head_mask[:, None, :].expand(-1, hidden, -1))
-        everything = torch.ones(1, dtype=torch.bool).expand(heads, hidden, hidden)
-        self.first = nn.Parameter(first)
-        self.first_bias = nn.Parameter(torch.empty(heads, hidden).uniform_(-1, 1))
-        self.second = nn.Parameter(_masked_uniform(everything))
-        self.second_bias = nn.Parameter(torch.zeros(heads, hidden))
-        self.third = nn.Parameter(_masked_uniform(everything[:, :1]))
-        self.third_bias = nn.Parameter(torch.zeros(heads, 1))
+        super().__init__(head_mask, outputs=1, hidden=hidden)
 
-    def forward(self, invariants: Tensor) -> Tensor:
-        logits = pairwise_mlp(
-            invariants.flatten(1),
-            self.first * self.head_mask,
-            self.first_bias,
-            self.second,
-            self.second_bias,
-            self.third,
-            self.third_bias,
-        )
-        return logits.unflatten(1, invariants.shape[1:])
+
+class SharedLocationMLP(_Perceptrons):
+    """One three-layer perceptron for all heads that see the same invariants, an output for each.
+
+    With as many hidden units as ``LocationMLP`` has for a single head it costs about as much as
+    one head of that, so it can afford more of them.
+
+    Args:
+        head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
+        hidden: Number of hidden units of a perceptron.
+
+    Raises:
+        ValueError: If ``hidden`` is less than one.
+    """
+
+    def __init__(self, head_mask: Tensor, hidden: int = 32) -> None:
+        _, runs = torch.unique_consecutive(head_mask, dim=0, return_counts=True)
+        share = gcd(*runs.tolist())
+        super().__init__(head_mask[::share], outputs=share, hidden=hidden)
 
 
 def _masked_uniform(mask: Tensor) -> Tensor:

@@ -21,35 +21,35 @@ _CACHE_ELEMENTS = 2**18
 def pairwise_mlp(
     x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor
 ) -> Tensor:
-    """Evaluate w₃ σ(w₂ σ(w₁x + b₁) + b₂) + b₃ for each head, σ = SiLU.
+    """Evaluate w₃ σ(w₂ σ(w₁x + b₁) + b₂) + b₃, σ = SiLU, for several perceptrons at once.
 
     Args:
-        x: Inputs ``(inputs, pairs)``, the same for all heads.
-        w1: ``(heads, hidden, inputs)``.
-        b1: ``(heads, hidden)``.
-        w2: ``(heads, hidden, hidden)``.
-        b2: ``(heads, hidden)``.
-        w3: ``(heads, 1, hidden)``.
-        b3: ``(heads, 1)``.
+        x: Inputs ``(inputs, pairs)``, the same for all perceptrons.
+        w1: ``(perceptrons, hidden, inputs)``.
+        b1: ``(perceptrons, hidden)``.
+        w2: ``(perceptrons, hidden, hidden)``.
+        b2: ``(perceptrons, hidden)``.
+        w3: ``(perceptrons, outputs, hidden)``.
+        b3: ``(perceptrons, outputs)``.
 
     Returns:
-        Outputs ``(heads, pairs)``.
+        Outputs ``(perceptrons · outputs, pairs)``.
     """
     if torch.compiler.is_compiling():
-        return _layers(x, w1, b1, w2, b2, w3, b3)[-1]
+        return _layers(x, w1, b1, w2, b2, w3, b3)[-1].flatten(0, 1)
     outputs: Tensor = _PairwiseMLP.apply(x, w1, b1, w2, b2, w3, b3)
-    return outputs
+    return outputs.flatten(0, 1)
 
 
 def _layers(
     x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Both hidden layers before and after σ, ``(heads, hidden, pairs)``, and the outputs."""
+    """Both hidden layers before and after σ, ``(perceptrons, hidden, pairs)``, and the outputs."""
     z1 = torch.addmm(b1.reshape(-1, 1), w1.flatten(0, 1), x).unflatten(0, b1.shape)
     h1 = silu(z1)
     z2 = torch.baddbmm(b2[..., None], w2, h1)
     h2 = silu(z2)
-    return z1, h1, z2, h2, torch.baddbmm(b3[..., None], w3, h2)[:, 0]
+    return z1, h1, z2, h2, torch.baddbmm(b3[..., None], w3, h2)
 
 
 def _silu_backward(gradient: Tensor, z: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class _PairwiseMLP(torch.autograd.Function):
         x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor
     ) -> Tensor:
         slices = x.split(_slice_size(b1), 1)
-        return torch.cat([_layers(part, w1, b1, w2, b2, w3, b3)[-1] for part in slices], 1)
+        return torch.cat([_layers(part, w1, b1, w2, b2, w3, b3)[-1] for part in slices], 2)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -79,8 +79,7 @@ class _PairwiseMLP(torch.autograd.Function):
         size = _slice_size(b1)
         x_parts: list[Tensor] = []
         totals: list[Tensor] = []
-        for part, upstream in zip(x.split(size, 1), gradient.split(size, 1), strict=True):
-            g = upstream[:, None]
+        for part, g in zip(x.split(size, 1), gradient.split(size, 2), strict=True):
             z1, h1, z2, h2, _ = _layers(part, w1, b1, w2, b2, w3, b3)
             g2 = _silu_backward(w3.mT @ g, z2)
             g1 = _silu_backward(w2.mT @ g2, z1)

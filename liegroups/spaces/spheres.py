@@ -70,26 +70,21 @@ class ConcentricSpheres(HomogeneousSpace):
         origin = self.is_singular(x)[..., None]
         first = torch.zeros_like(x)
         first[..., 0] = 1
-        u = torch.where(origin, first, x)
-        u = u / u.norm(dim=-1, keepdim=True)
+        u = _direction(torch.where(origin, first, x))
         c, s = u[..., :1], u[..., 1:]
         if self.group.matrix_size == 2:
             return torch.cat((c, -s, s, c), -1).unflatten(-1, (2, 2))
-        # 1/(1 + c), from |s|² = (1 - c)(1 + c) on the far side, where 1 + c would cancel.
-        squared = (s * s).sum(-1, keepdim=True)
+        # The block 1 - s sᵀ/(1 + c), which is 1 - (1 - c) v vᵀ with v the direction of s: the
+        # latter on the far side, where 1 + c cancels. At -e₁ itself any v will do.
         far = c < 0
-        opposite = far & (squared == 0)
-        ratio = torch.where(
-            far,
-            (1 - c) / torch.where(far & ~opposite, squared, 1),
-            1 / torch.where(far, 1, 1 + c),
+        opposite = (s == 0).all(-1, keepdim=True)
+        v = _direction(torch.where(far & ~opposite, s, first[..., :-1]))
+        ratio = 1 / (1 + torch.where(far, 0, c))
+        block = torch.eye(self.group.matrix_size - 1, dtype=x.dtype, device=x.device) - torch.where(
+            far[..., None],
+            (1 - c)[..., None] * v[..., :, None] * v[..., None, :],
+            ratio[..., None] * s[..., :, None] * s[..., None, :],
         )
-        eye = torch.eye(self.group.matrix_size - 1, dtype=x.dtype, device=x.device)
-        block = eye - ratio[..., None] * s[..., :, None] * s[..., None, :]
-        # -e₁ itself: half a turn in the plane of the first two axes.
-        flip = eye.clone()
-        flip[0, 0] = -1
-        block = torch.where(opposite[..., None], flip, block)
         top = torch.cat((c, -s), -1)[..., None, :]
         return torch.cat((top, torch.cat((s[..., :, None], block), -1)), -2)
 
@@ -111,3 +106,9 @@ class ConcentricSpheres(HomogeneousSpace):
 
     def is_singular(self, x: Tensor) -> Tensor:
         return (x == 0).all(-1)
+
+
+def _direction(x: Tensor) -> Tensor:
+    """x / |x|, also where |x|² would under- or overflow."""
+    scaled = x / x.detach().abs().amax(-1, keepdim=True)
+    return scaled / scaled.norm(dim=-1, keepdim=True)

@@ -1,9 +1,12 @@
 """QM9: twelve properties of 130,831 small organic molecules."""
 
 from tasks.qm9.data import QM9, MoleculeBatch, atom_features, padding_fraction
+from tasks.qm9.model import QM9Model
 from tasks.qm9.source import Molecules, load
 from tasks.qm9.splits import SPLITS, Split
 from tasks.qm9.targets import ELEMENTS, TARGETS, Target, reference
+
+Model, Data = QM9Model, QM9
 
 __all__ = [
     "ELEMENTS",
@@ -13,6 +16,7 @@ __all__ = [
     "MoleculeBatch",
     "Molecules",
     "Split",
+    "QM9Model",
     "Target",
     "atom_features",
     "load",

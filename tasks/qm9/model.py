@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import cos, pi
+from collections.abc import Callable, Sequence
+from io import StringIO
+from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from attention import Kernel, LieTransformer, Normalizer, Softmax, Sum
-from liegroups import T3, Haar, Invariant, LieGroup, RelativePose, Sampler
-from pytorch_lightning import LightningModule
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.nn.functional import l1_loss
 
+from attention import Kernel, LieTransformer, Normalizer, Softmax, Sum, invariance_error
+from liegroups import T3, Haar, Invariant, LieGroup, RelativePose, Sampler
+from tasks.base import TaskModel
+from tasks.cache import write_atomic
+from tasks.plots import parity
 from tasks.qm9.data import QM9, MoleculeBatch
 
+_MEASURED_MOLECULES = 32
 
-class QM9Model(LightningModule):
+
+class QM9Model(TaskModel):
     """Predict a target of QM9 with attention that is equivariant to a group.
 
     The network learns the standardized target with the L1 loss; the mean and deviation of the
-    training targets are kept with the weights. Adam with a linear warm-up and a cosine decay.
+    training targets are kept with the weights.
 
     Args:
         group: The group, for example ``T3``, ``SE3`` or ``SO3``, or the dotted path of your own.
@@ -39,8 +45,12 @@ class QM9Model(LightningModule):
         warmup: Share of the training steps over which the learning rate rises.
 
     Raises:
-        ValueError: If the group's space does not have the invariant, or a number is out of range.
+        ValueError: If the group's space does not have the invariant, is not three-dimensional, or
+            a number is out of range.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -57,13 +67,7 @@ class QM9Model(LightningModule):
         weight_decay: float = 0.0,
         warmup: float = 0.05,
     ) -> None:
-        super().__init__()
-        if learning_rate <= 0:
-            raise ValueError(f"learning_rate must be above 0; got {learning_rate}.")
-        if weight_decay < 0:
-            raise ValueError(f"weight_decay must not be below 0; got {weight_decay}.")
-        if not 0 <= warmup < 1:
-            raise ValueError(f"warmup is a share of the steps, in [0, 1); got {warmup}.")
+        super().__init__(learning_rate, weight_decay, warmup)
         self.save_hyperparameters()
         self.network = LieTransformer(
             group,
@@ -78,10 +82,15 @@ class QM9Model(LightningModule):
             normalizer=normalizer,
             pooling=pooling,
         )
-        self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
+        if self.network.space.point_dim != 3:
+            raise ValueError(
+                f"model.group: {group} acts on points of {self.network.space.point_dim} "
+                "coordinates, but atoms have 3; use T3, SE3, SO3 or another group of space."
+            )
         self.target: str | None = None
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
+        self._tested: list[tuple[MoleculeBatch, Tensor]] = []
 
     def forward(self, batch: MoleculeBatch) -> Tensor:
         """Predict the target, ``(B,)`` in its unit, of a batch of molecules."""
@@ -89,56 +98,130 @@ class QM9Model(LightningModule):
 
     def standardized(self, batch: MoleculeBatch) -> Tensor:
         """Predict the standardized target, ``(B,)``."""
-        return self.network(batch.features, batch.positions, batch.mask)[:, 0]
+        output: Tensor = self.network(batch.features, batch.positions, batch.mask)
+        return output[:, 0]
 
-    def setup(self, stage: str) -> None:
-        """Take the target's statistics from the data, or check that the two belong together."""
-        data = self._data
-        if stage == "fit" and self.target is None:
-            self.target = data.target.name
-            self.mean.fill_(data.mean)
-            self.std.fill_(data.std)
-        self._check_target()
-
-    def on_fit_start(self) -> None:
-        """Check the target again, now that a checkpoint may have been loaded."""
-        self._check_target()
-
-    on_validation_start = on_test_start = on_predict_start = on_fit_start
+    # ---- steps -------------------------------------------------------------------------------
 
     def training_step(self, batch: MoleculeBatch) -> Tensor:
         """L1 loss of the standardized target."""
         loss = l1_loss(self.standardized(batch), (batch.target - self.mean) / self.std)
-        self.log("train/mae", loss.detach() * self.std, on_step=False, on_epoch=True)
+        self._log("train/mae", loss.detach() * self.std, batch)
         return loss
 
     def validation_step(self, batch: MoleculeBatch) -> None:
         """Log the mean absolute error in the target's unit."""
-        self._log_error("val/mae", batch)
+        self._log("val/mae", l1_loss(self(batch), batch.target), batch)
 
-    def test_step(self, batch: MoleculeBatch) -> Tensor:
-        """Log the mean absolute error in the target's unit; return the predictions."""
-        return self._log_error("test/mae", batch)
+    def test_step(self, batch: MoleculeBatch) -> None:
+        """Log the mean absolute error in the target's unit, and keep the predictions."""
+        prediction = self(batch)
+        self._log("test/mae", l1_loss(prediction, batch.target), batch)
+        self._tested.append((batch, prediction))
 
     def predict_step(self, batch: MoleculeBatch) -> Tensor:
-        """Predict the target in its unit."""
-        return self(batch)
+        """Predict: the molecules' QM9 indices beside the target in its unit, ``(B, 2)``."""
+        return torch.stack((batch.index.double(), self(batch).double()), -1)
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam, with the learning rate rising linearly, then falling along a cosine to zero."""
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
+    def _log(self, name: str, error: Tensor, batch: MoleculeBatch) -> None:
+        training = name.startswith("train")
+        self.log(
+            name,
+            error,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=not training,
+            batch_size=len(batch.target),
+            sync_dist=not training,
         )
-        steps = int(self.trainer.estimated_stepping_batches)
-        rising = max(int(self.warmup * steps), 1)
 
-        def share(step: int) -> float:
-            if step < rising:
-                return (step + 1) / rising
-            return (1 + cos(pi * (step - rising) / max(steps - rising, 1))) / 2
+    # ---- what a run reports ------------------------------------------------------------------
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def on_test_epoch_start(self) -> None:
+        """Forget an earlier test."""
+        self._tested = []
+
+    def label(self, data: LightningDataModule) -> str:
+        assert isinstance(data, QM9)
+        group, invariant = type(self.network.space.group), type(self.network.invariant)
+        return f"{data.target.name}-{group.__name__}-{invariant.__name__}"
+
+    @property
+    def curve_label(self) -> str:
+        return f"mean absolute error of {self._data.target.name} ({self._data.unit})"
+
+    def results(self) -> dict[str, float | str]:
+        batch = MoleculeBatch(*(part[:_MEASURED_MOLECULES] for part in self._tested[0][0]))
+        clouds = batch.features, batch.positions, batch.mask
+        return {
+            "target": self._data.target.name,
+            "unit": self._data.unit,
+            "split": self._data.split.name,
+            "test/mae": float(self.trainer.callback_metrics["test/mae"]),
+            "test/mae_constant": self._data.constant_mae["test"],
+            "test/molecules": sum(len(prediction) for _, prediction in self._tested),
+            "equivariance/group": str(self.network.space.group),
+            "equivariance/kind": str(self.network.equivariance),
+            "equivariance/error": invariance_error(self.network, *clouds),
+            "equivariance/error_float32": invariance_error(
+                self.network, *clouds, dtype=torch.float32
+            ),
+        }
+
+    def summary(self) -> list[str]:
+        found = self.results()
+        group = self.network.space.group
+        kind = str(found["equivariance/kind"]).replace("_", " ")
+        return [
+            f"Test error of {found['target']}: {found['test/mae']:.4g} {found['unit']} on "
+            f"{found['test/molecules']} molecules; a constant scores "
+            f"{found['test/mae_constant']:.4g} {found['unit']}.",
+            f"Invariance to {group}: {kind}; the output changes by "
+            f"{found['equivariance/error']:.1e} of its deviation under random elements "
+            f"({found['equivariance/error_float32']:.1e} in float32).",
+        ]
+
+    def write_predictions(self, path: Path, predictions: Sequence[Any]) -> None:
+        table = torch.cat(list(predictions)).numpy()
+        buffer = StringIO()
+        columns = f"qm9_index,{self._data.target.name} ({self._data.unit})"
+        np.savetxt(buffer, table[table[:, 0].argsort()], ["%d", "%.6g"], ",", header=columns, comments="")
+        write_atomic(path, buffer.getvalue().encode())
+
+    def draw(self, folder: Path) -> list[Path]:
+        path = folder / "parity.png"
+        target = torch.cat([batch.target for batch, _ in self._tested]).cpu()
+        prediction = torch.cat([prediction for _, prediction in self._tested]).cpu()
+        error = (prediction - target).abs().mean()
+        unit = self._data.unit
+        name = f"{self._data.target.name} ({unit})"
+        parity(path, target, prediction, name, f"mean absolute error {error:.3g} {unit}")
+        return [path]
+
+    # ---- the data that the weights belong to -------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Take the target's statistics from the data before training starts."""
+        if stage == "fit" and self.target is None:
+            self.target = self._data.target.name
+            self.mean.fill_(self._data.mean)
+            self.std.fill_(self._data.std)
+
+    def on_fit_start(self) -> None:
+        """Check that the data have the target that the weights were trained on."""
+        self._check_target()
+
+    def on_validation_start(self) -> None:
+        """Check that the data have the target that the weights were trained on."""
+        self._check_target()
+
+    def on_test_start(self) -> None:
+        """Check that the data have the target that the weights were trained on."""
+        self._check_target()
+
+    def on_predict_start(self) -> None:
+        """Check that the data have the target that the weights were trained on."""
+        self._check_target()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the name of the target with the weights."""
@@ -165,14 +248,10 @@ class QM9Model(LightningModule):
         return data
 
     def _check_target(self) -> None:
-        if self.target is not None and self.target != self._data.target.name:
+        if self.target is None:
+            raise ValueError("the model has not been trained: give a checkpoint with --ckpt_path.")
+        if self.target != self._data.target.name:
             raise ValueError(
                 f"data.target is {self._data.target.name!r}, but the checkpoint was trained on "
                 f"{self.target!r}; give --data.target {self.target}."
             )
-
-    def _log_error(self, name: str, batch: MoleculeBatch) -> Tensor:
-        prediction = self(batch)
-        error = l1_loss(prediction, batch.target)
-        self.log(name, error, prog_bar=True, batch_size=len(prediction))
-        return prediction

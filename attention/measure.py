@@ -1,0 +1,53 @@
+"""How far a network is from the invariance that it claims, as a number."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor
+
+from attention.network import LieTransformer
+
+
+@torch.no_grad()
+def invariance_error(
+    network: LieTransformer,
+    features: Tensor,
+    points: Tensor,
+    mask: Tensor | None = None,
+    *,
+    draws: int = 8,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+) -> float:
+    """Measure how much the output changes when the group moves the points.
+
+    The network is evaluated as at prediction time, in ``dtype``, on the clouds and on copies
+    moved by random group elements. The lift uses the same table for both, so for a lift that
+    is invariant in distribution this is the error of a single prediction.
+
+    Args:
+        network: The network; it is left as it is.
+        features: Input features ``(batch, points, in_features)``.
+        points: Points ``(batch, points, point_dim)``.
+        mask: Booleans ``(batch, points)``, True for points that exist.
+        draws: Number of random elements.
+        seed: Seed of the elements.
+        dtype: Floating type to compute in.
+
+    Returns:
+        Root mean square of the change, in units of the standard deviation of the output over
+        the clouds (of its size, where there is a single cloud).
+    """
+    network = deepcopy(network).to(dtype).eval()
+    features, points = features.to(dtype), points.to(dtype)
+    generator = torch.Generator().manual_seed(seed)
+    elements = network.space.group.sample((draws,), generator=generator, dtype=torch.float64)
+    output = network(features, points, mask)
+    changes = [
+        network(features, network.space.act(g, points), mask) - output
+        for g in elements.to(points)
+    ]
+    scale = output.std(0) if len(output) > 1 else output.abs()[0]
+    return float((torch.stack(changes).square().mean((0, 1)).sqrt() / scale).max())

@@ -1,0 +1,44 @@
+"""Result files: what was measured, where, when and by which command."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write(name: str, rows: Sequence[dict[str, object]], notes: str) -> Path:
+    """Write ``results/NAME.json`` and return its path."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    path = ROOT / "results" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "command": " ".join(["python", str(Path(sys.argv[0])), *sys.argv[1:]]),
+        "commit": commit,
+        "machine": f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        "date": date.today().isoformat(),
+        "notes": notes,
+        "rows": list(rows),
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n")
+    return path
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,151 @@
+"""Laws of the exponential and the logarithm."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from liegroups.group import LieGroup
+from liegroups.testing.draws import spectral_angle
+from liegroups.testing.laws.algebra import adjoint_operator
+from liegroups.testing.laws.law import (
+    Elements,
+    Number,
+    Tangents,
+    law,
+    require_all,
+    require_close,
+    require_finite,
+)
+from liegroups.testing.tolerances import Kind, allowance, size
+
+
+@law
+def exp_of_zero_is_the_identity(group: LieGroup) -> None:
+    """exp(0) = e, exactly."""
+    for dtype in (torch.float32, torch.float64):
+        zero = torch.zeros(group.dim, dtype=dtype)
+        require_close(group.exp(zero), torch.eye(group.matrix_size, dtype=dtype), 0.0, 2)
+
+
+@law
+def exp_lands_in_the_group(group: LieGroup, a: Tangents) -> None:
+    """exp(a) is an element."""
+    require_all(group.contains(group.exp(a)), "contains(exp(a)) is False", a=a)
+
+
+@law
+def exp_agrees_with_its_default(group: LieGroup, a: Tangents) -> None:
+    """exp(a) is the matrix exponential of hat(a)."""
+    expected = LieGroup.exp(group, a.double())
+    require_close(group.exp(a), expected.to(a.dtype), _rounding_of_exp(group, a), 2, a=a)
+
+
+@law
+def exp_is_a_one_parameter_subgroup(group: LieGroup, a: Tangents, s: Number, t: Number) -> None:
+    """exp((s + t)a) = exp(sa) exp(ta)."""
+    product = group.exp(s * a) @ group.exp(t * a)
+    allowed = _rounding_of_exp(group, s * a) * size(group.exp(t * a), 2) + _rounding_of_exp(
+        group, t * a
+    ) * size(group.exp(s * a), 2)
+    whole = group.exp((s + t) * a)
+    require_close(
+        whole, product, allowed + _rounding_of_exp(group, (s + t) * a), 2, a=a, s=s, t=t
+    )
+
+
+@law
+def exp_of_minus_is_the_inverse(group: LieGroup, a: Tangents) -> None:
+    """exp(-a) = exp(a)⁻¹."""
+    g, inverse = group.exp(a), group.exp(-a)
+    eye = torch.eye(group.matrix_size, dtype=g.dtype).expand(g.shape)
+    allowed = _rounding_of_exp(group, a) * size(inverse, 2)
+    allowed = allowed + _rounding_of_exp(group, -a) * size(g, 2)
+    require_close(g @ inverse, eye, allowed, 2, a=a)
+
+
+@law
+def log_inverts_exp(group: LieGroup, a: Tangents) -> None:
+    """log(exp(a)) = a where the eigenvalues of hat(a) have imaginary parts within (-π, π).
+
+    There the exponential map of matrices is injective, so nothing else can be right. The
+    allowed error grows with the condition number of the map, which is harmless for rotations
+    and rigid motions up to and at the angle π.
+    """
+    inside = is_principal(group, a)
+    safe = torch.where(inside[..., None], a, 0)
+    allowed = rounding_of_log(group, safe)
+    require_close(group.log(group.exp(safe)), safe, allowed, 1, a=safe)
+
+
+@law
+def exp_inverts_log(group: LieGroup, a: Tangents) -> None:
+    """exp(log(g)) = g for every g = exp(a), however large a is."""
+    g = group.exp(a)
+    b = group.log(g)
+    require_finite(b, "log(exp(a))", 1, a=a)
+    allowed = _rounding_of_exp(group, b) * size(group.exp(-b), 2) + _rounding_of_exp(group, a)
+    require_close(group.exp(b), g, allowed, 2, a=a)
+
+
+@law
+def log_is_right_where_defined(group: LieGroup, g: Elements) -> None:
+    """exp(log(g)) = g for every element, unless log raises ValueError or returns no number.
+
+    Where exp is not onto, log says so in one of these two ways.
+    """
+    try:
+        b = group.log(g)
+    except ValueError:
+        return
+    defined = b.isfinite().all(-1)
+    b = torch.where(defined[..., None], b, 0)
+    expected = torch.where(defined[..., None, None], g, torch.eye(g.shape[-1], dtype=g.dtype))
+    allowed = _rounding_of_exp(group, b) * size(group.exp(-b), 2)
+    require_close(group.exp(b), expected, allowed, 2, g=g)
+
+
+def is_principal(group: LieGroup, a: Tensor) -> Tensor:
+    """Whether log must return these very coordinates: the spectral angle is below π.
+
+    A margin of a few roundings is left, since exp(a) rounds to an element beyond it.
+    """
+    margin = 4 * torch.finfo(a.dtype).eps
+    return spectral_angle(group, a) < math.pi - margin
+
+
+def rounding_of_log(group: LieGroup, a: Tensor) -> Tensor:
+    """Error to accept in log(exp(a)): a few roundings of exp(a), and what they become.
+
+    A relative error δ of exp(a) moves the logarithm by φ(ad a)⁻¹δ, with φ(z) = (1 - e⁻ᶻ)/z.
+    """
+    ad = adjoint_operator(group, a)
+    n = group.dim
+    if n == 0:
+        return torch.zeros(a.shape[:-1], dtype=torch.float64)
+    eye = torch.eye(n, dtype=torch.float64).expand(ad.shape)
+    block = torch.nn.functional.pad(torch.cat((-ad, eye), -1), (0, 0, 0, n))
+    differential = torch.linalg.matrix_exp(block)[..., :n, n:]
+    condition = torch.linalg.matrix_norm(torch.linalg.inv(differential), torch.inf).clamp(min=1)
+    back = size(LieGroup.exp(group, -a.detach().double()), 2)
+    return condition * back * _rounding_of_exp(group, a)
+
+
+def _rounding_of_exp(group: LieGroup, a: Tensor) -> Tensor:
+    """Error to accept in exp(a): roundings of a number as large as a and exp(a)."""
+    g = LieGroup.exp(group, a.detach().double())
+    return allowance(Kind.TRANSCENDENTAL, a.dtype, size(a, 1) * size(g, 2))
+
+
+EXPONENTIAL_LAWS = (
+    exp_of_zero_is_the_identity,
+    exp_lands_in_the_group,
+    exp_agrees_with_its_default,
+    exp_is_a_one_parameter_subgroup,
+    exp_of_minus_is_the_inverse,
+    log_inverts_exp,
+    exp_inverts_log,
+    log_is_right_where_defined,
+)

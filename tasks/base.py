@@ -1,0 +1,77 @@
+"""What the models of all tasks share: the optimizer's schedule, and what a run reports."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from math import cos, pi
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule, LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+
+
+class TaskModel(LightningModule, ABC):
+    """A model that can be trained, and that says at the end of a test what came of it.
+
+    Args:
+        learning_rate: Largest learning rate.
+        weight_decay: Decoupled weight decay.
+        warmup: Share of the training steps over which the learning rate rises.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(self, learning_rate: float, weight_decay: float, warmup: float) -> None:
+        super().__init__()
+        if learning_rate <= 0:
+            raise ValueError(f"learning_rate must be above 0; got {learning_rate}.")
+        if weight_decay < 0:
+            raise ValueError(f"weight_decay must not be below 0; got {weight_decay}.")
+        if not 0 <= warmup < 1:
+            raise ValueError(f"warmup is a share of the steps, in [0, 1); got {warmup}.")
+        self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
+
+    @abstractmethod
+    def label(self, data: LightningDataModule) -> str:
+        """The settings that matter most, as part of a folder's name."""
+
+    @property
+    @abstractmethod
+    def curve_label(self) -> str:
+        """What the learning curve shows, with its unit."""
+
+    @abstractmethod
+    def results(self) -> dict[str, float | str]:
+        """What the last test found, by name; the error's name ends in ``mae``."""
+
+    @abstractmethod
+    def summary(self) -> list[str]:
+        """What the last test found, as lines for a person."""
+
+    @abstractmethod
+    def write_predictions(self, path: Path, predictions: Sequence[Any]) -> None:
+        """Write what ``predict_step`` returned for each batch as a CSV file."""
+
+    @abstractmethod
+    def draw(self, folder: Path) -> list[Path]:
+        """Draw the last test's figures into a folder; return their paths."""
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW, with the learning rate rising linearly, then falling along a cosine to zero."""
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        rising = max(int(self.warmup * steps), 1)
+
+        def share(step: int) -> float:
+            if step < rising:
+                return (step + 1) / rising
+            return (1 + cos(pi * min((step - rising) / max(steps - rising, 1), 1))) / 2
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,305 @@
+"""The command line: ``lie-attention fit``, ``validate``, ``test`` and ``predict``."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+import torch
+import yaml
+from pytorch_lightning import LightningDataModule
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+import attention
+import liegroups
+from tasks.base import TaskModel
+from tasks.record import Record
+
+TASKS = ("qm9",)
+"""The tasks; each is a package ``tasks.NAME`` that exports ``Model`` and ``Data``."""
+
+TRACEBACK_VARIABLE = "LIE_ATTENTION_TRACEBACK"
+"""Environment variable that, when set, makes an error show where it came from."""
+
+# Keys of a config that name a class, what the class must be, and where ours live.
+_CLASS_KEYS: dict[str, tuple[type, ModuleType]] = {
+    "group": (liegroups.LieGroup, liegroups),
+    "invariant": (liegroups.Invariant, liegroups),
+    "lift": (liegroups.Sampler, liegroups),
+    "kernel": (attention.Kernel, attention),
+    "content": (attention.Content, attention),
+    "location": (attention.Location, attention),
+    "normalizer": (attention.Normalizer, attention),
+}
+
+
+_RIGHT_CHECKPOINT = (
+    "Give the folder of a finished run by --run, or a file from runs/NAME/checkpoints together "
+    "with --config runs/NAME/config.yaml."
+)
+
+
+class UserError(Exception):
+    """A mistake in what the user gave; its text is all that the user needs to see."""
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors name the key, what was given, and what would be accepted."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise a short error in place of printing the usage."""
+        raise UserError(_explain(message)) from ex
+
+
+class TaskCLI(LightningCLI):
+    """The commands of one task, each with a folder for what it leaves.
+
+    A run's folder is ``runs/NAME`` unless ``--run`` names another; a later run never overwrites
+    it.
+    """
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what is not a setting of the trainer, the model or the data."""
+        parser.add_argument(
+            "--task", type=str, default=TASKS[0], help=f"The task: {', '.join(TASKS)}."
+        )
+        parser.add_argument(
+            "--run",
+            type=str | None,
+            default=None,
+            help=(
+                "Folder of the run. For fit a new folder, by default runs/TASK-GROUP-...-DATE; "
+                "for the other commands the folder of a finished run, whose config and best "
+                "weights they take."
+            ),
+        )
+        parser.add_argument(
+            "--resume",
+            type=str | None,
+            default=None,
+            help="For fit: folder of an interrupted run to go on with.",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the arguments, and look at the checkpoint before anything is built."""
+        super().parse_arguments(parser, args)
+        command = self.config.subcommand
+        path = self.config[command].get("ckpt_path")
+        if path is not None:
+            _check_checkpoint(path)
+        elif command != "fit":
+            raise UserError(
+                f"{command} needs trained weights: give --run FOLDER of a finished run, or "
+                "--ckpt_path FILE and its --config FILE."
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Build the trainer, with the run's folder and the callbacks that fill it."""
+        folder = self._folder()
+        settings = self.config_init[str(self.subcommand)].trainer
+        settings.callbacks = [
+            *(settings.callbacks or []),
+            Record(),
+            ModelCheckpoint(
+                dirpath=folder / "checkpoints",
+                filename="best",
+                monitor="val/mae",
+                save_last=True,
+                enable_version_counter=False,
+                auto_insert_metric_name=False,
+            ),
+        ]
+        return super().instantiate_trainer(default_root_dir=str(folder), logger=False, **kwargs)
+
+    def after_fit(self) -> None:
+        """Test the weights that did best on the validation part."""
+        if self.trainer.fast_dev_run or self.trainer.interrupted:
+            return
+        checkpoints = self.trainer.checkpoint_callback
+        assert isinstance(checkpoints, ModelCheckpoint)
+        self.trainer.test(
+            self.model,
+            datamodule=self.datamodule,
+            ckpt_path=checkpoints.best_model_path,
+            weights_only=True,
+            verbose=False,
+        )
+
+    def predict(self, **kwargs: Any) -> None:
+        """Write the predictions as a table into the run's folder."""
+        assert isinstance(self.model, TaskModel)
+        predictions = self.trainer.predict(**kwargs)
+        path = Path(self.trainer.default_root_dir) / "predictions.csv"
+        self.model.write_predictions(path, predictions or [])
+        self.trainer.print(f"Written: {path}")
+
+    @property
+    def _settings(self) -> Any:
+        return self.config[str(self.subcommand)]
+
+    def _folder(self) -> Path:
+        """A new folder for a new run, the old one for what goes on with a run."""
+        checkpoint, named = self._settings.get("ckpt_path"), self._settings.get("run")
+        if checkpoint is not None:
+            return Path(named) if named else Path(checkpoint).resolve().parent.parent
+        if named is None:
+            assert isinstance(self.model, TaskModel)
+            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+            return Path("runs") / f"{self._settings.task}-{self.model.label(self.datamodule)}-{stamp}"
+        if (Path(named) / "config.yaml").exists():
+            raise UserError(
+                f"run: {named} holds a run already, and nothing is overwritten. Name another "
+                f"folder, or go on with that run by --resume {named}."
+            )
+        return Path(named)
+
+
+class SaveNewConfig(SaveConfigCallback):
+    """Saves the config of a new run; other commands, and resumed runs, leave it as it is."""
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Save the config before training starts."""
+        if stage == "fit" and not (Path(trainer.log_dir) / self.config_filename).exists():
+            super().setup(trainer, pl_module, stage)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; where the user erred, leave with a short message and status 1.
+
+    Args:
+        args: Arguments; those of the process when absent.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    _silence_noise()
+    try:
+        given = _find_run(given or ["--help"])
+        model, data = _find_task(given)
+        sys.argv = sys.argv[:1]  # Lightning warns of arguments in two places.
+        TaskCLI(
+            model,
+            data,
+            trainer_defaults={"enable_model_summary": False},
+            parser_class=Parser,
+            save_config_callback=SaveNewConfig,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            args=given,
+        )
+    except (UserError, ValueError, OSError, ImportError, MisconfigurationException) as error:
+        _leave(error, str(error))
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        _leave(error, f"ckpt_path: {error} {_RIGHT_CHECKPOINT}")
+
+
+def _find_run(args: list[str]) -> list[str]:
+    """Stand ``--run`` and ``--resume`` of an existing run for its config and checkpoint."""
+    command = args[0] if args else ""
+    option, weights = ("resume", "last") if command == "fit" else ("run", "best")
+    folder = _value(args, option)
+    if folder is None or _value(args, "ckpt_path") is not None or "--print_config" in args:
+        return args
+    config = Path(folder) / "config.yaml"
+    checkpoint = Path(folder) / "checkpoints" / f"{weights}.ckpt"
+    for path in (config, checkpoint):
+        if not path.is_file():
+            raise UserError(f"{option}: {folder} is not the folder of a run: {path} is missing.")
+    return [command, "--config", str(config), *args[1:], "--ckpt_path", str(checkpoint)]
+
+
+def _find_task(args: list[str]) -> tuple[type[TaskModel], type[LightningDataModule]]:
+    """Model and data of the task that the arguments or their config file name."""
+    name = _value(args, "task")
+    config = _value(args, "config") or _value(args, "c", dashes="-")
+    if name is None and config is not None:
+        if not Path(config).is_file():
+            raise UserError(f"config: there is no file {config}.")
+        try:
+            content = yaml.safe_load(Path(config).read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"config: {config} is not a YAML file: {error}") from error
+        if not isinstance(content, dict):
+            raise UserError(f"config: {config} holds no settings.")
+        name = content.get("task")
+    name = name or TASKS[0]
+    if name not in TASKS:
+        raise UserError(f"task: there is no task {name!r}; accepted: {', '.join(TASKS)}.")
+    package = import_module(f"tasks.{name}")
+    return package.Model, package.Data
+
+
+def _value(args: list[str], option: str, dashes: str = "--") -> str | None:
+    """The value of an option, given as ``--option value`` or ``--option=value``."""
+    flag = dashes + option
+    for place, arg in enumerate(args):
+        if arg == flag and place + 1 < len(args):
+            return args[place + 1]
+        if arg.startswith(flag + "="):
+            return arg.removeprefix(flag + "=")
+    return None
+
+
+def _explain(message: str) -> str:
+    """Say a parser's message in one paragraph, with what would be accepted."""
+    key = re.search(r'(?:key|option|group) "([\w.]+)"', message)
+    unknown = re.search(r"Expected a dot import path string: (\S+)", message)
+    kind = _CLASS_KEYS.get(key[1].rsplit(".", 1)[-1]) if key else None
+    if key and unknown and kind:
+        base, module = kind
+        known = [
+            name
+            for name in module.__all__
+            if inspect.isclass(found := getattr(module, name))
+            and issubclass(found, base)
+            and not inspect.isabstract(found)
+        ]
+        return (
+            f"{key[1]}: {unknown[1]!r} is not known; accepted: {', '.join(known)}, or the dotted "
+            f"path of your own {base.__name__}, such as my_package.My{base.__name__}."
+        )
+    return " ".join(message.split())
+
+
+def _check_checkpoint(path: str) -> None:
+    """Raise unless a file is a checkpoint that can be read without running code from it."""
+    if not Path(path).is_file():
+        raise UserError(f"ckpt_path: there is no file {path}.")
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu", mmap=False)
+    except Exception as error:  # Foreign bytes make the reader fail in any way.
+        raise UserError(f"ckpt_path: {path} is no checkpoint. {_RIGHT_CHECKPOINT}") from error
+    needed = {"state_dict", "hyper_parameters", "pytorch-lightning_version"}
+    if not isinstance(content, dict) or not needed <= content.keys():
+        raise UserError(f"ckpt_path: {path} is not a checkpoint of a run. {_RIGHT_CHECKPOINT}")
+
+
+def _leave(error: BaseException, message: str) -> NoReturn:
+    if os.environ.get(TRACEBACK_VARIABLE):
+        raise error
+    print(f"lie-attention: error: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _silence_noise() -> None:
+    """Keep advice about hardware and logging services off the terminal; keep warnings."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric.utilities.seed").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning.*", message=".*num_workers.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""What a run leaves in its folder: metrics, the learning curve, the figures of the task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from tasks.base import TaskModel
+from tasks.cache import write_atomic
+from tasks.plots import learning_curve
+
+
+class Record(Callback):
+    """Writes ``metrics.json``, ``learning_curve.png`` and the task's figures.
+
+    The history travels in the checkpoints, so that the curve of a resumed run is whole.
+    """
+
+    def __init__(self) -> None:
+        self.history: list[dict[str, float]] = []
+        self._seconds = 0.0
+        self._since: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, all resumed parts together."""
+        return self._seconds + (0.0 if self._since is None else monotonic() - self._since)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._since = monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the epoch to the history."""
+        row = {"epoch": float(trainer.current_epoch + 1), "seconds": self.seconds}
+        row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.history.append(row)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
+        self._seconds, self._since = self.seconds, None
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write everything, and say it in a few lines."""
+        if not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, TaskModel)
+        folder = Path(trainer.log_dir or ".")
+        folder.mkdir(parents=True, exist_ok=True)
+        results = pl_module.results()
+        constant = results.get("test/mae_constant")
+        files = pl_module.draw(folder)
+        metrics: dict[str, Any] = {
+            **results,
+            "parameters": sum(p.numel() for p in pl_module.parameters()),
+        }
+        if self.history:
+            curve = folder / "learning_curve.png"
+            learning_curve(
+                curve,
+                self.history,
+                pl_module.curve_label,
+                constant if isinstance(constant, float) else None,
+            )
+            files.insert(0, curve)
+            metrics |= {
+                "train/seconds": self.seconds,
+                "train/threads": torch.get_num_threads(),
+                "history": self.history,
+            }
+        path = folder / "metrics.json"
+        write_atomic(path, (json.dumps(metrics, indent=2) + "\n").encode())
+        trainer.print("\n".join(pl_module.summary()))
+        trainer.print(f"Written: {', '.join(str(file) for file in [path, *files])}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history and the clock, for a checkpoint."""
+        return {"history": self.history, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.history = state_dict["history"]
+        self._seconds = state_dict["seconds"]
