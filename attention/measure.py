@@ -46,8 +46,7 @@ def invariance_error(
     elements = network.space.group.sample((draws,), generator=generator, dtype=torch.float64)
     output = network(features, points, mask)
     changes = [
-        network(features, network.space.act(g, points), mask) - output
-        for g in elements.to(points)
+        network(features, network.space.act(g, points), mask) - output for g in elements.to(points)
     ]
     scale = output.std(0) if len(output) > 1 else output.abs()[0]
     return float((torch.stack(changes).square().mean((0, 1)).sqrt() / scale).max())

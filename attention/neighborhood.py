@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from liegroups import Lifted
 from torch import Tensor
+
+from liegroups import Lifted
 
 
 @dataclass(frozen=True)

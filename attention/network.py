@@ -7,20 +7,6 @@ from typing import Literal
 
 import torch
 from einops import rearrange, repeat
-from liegroups import (
-    Concat,
-    Equivariance,
-    Haar,
-    HomogeneousSpace,
-    Invariant,
-    Lifted,
-    LieGroup,
-    OrbitLabels,
-    PerHead,
-    RelativePose,
-    Sampler,
-    lift,
-)
 from torch import Tensor, nn
 
 from attention.block import AttentionBlock
@@ -28,6 +14,20 @@ from attention.heads import InvariantHead
 from attention.kernels import Kernel, Sum
 from attention.neighborhood import all_pairs
 from attention.normalizers import Normalizer
+from liegroups import (
+    Concat,
+    Equivariance,
+    Haar,
+    HomogeneousSpace,
+    Invariant,
+    LieGroup,
+    Lifted,
+    OrbitLabels,
+    PerHead,
+    RelativePose,
+    Sampler,
+    lift,
+)
 
 
 class LieTransformer(nn.Module):
@@ -192,9 +192,7 @@ class LieTransformer(nn.Module):
                 )
 
 
-def _complete(
-    invariant: Invariant | Sequence[Invariant], space: HomogeneousSpace
-) -> Invariant:
+def _complete(invariant: Invariant | Sequence[Invariant], space: HomogeneousSpace) -> Invariant:
     """The invariant with the orbit labels beside it, where the space has several orbits."""
     if not isinstance(invariant, Invariant):
         invariant = PerHead(invariant) if len(invariant) != 1 else invariant[0]

@@ -38,9 +38,7 @@ def measure(group: str, lifts: int, threads: int) -> dict[str, object]:
     data = QM9(test_molecules=32, batch_size=32)
     data.setup()
     (batch,) = data.test_dataloader()
-    network = LieTransformer(
-        GROUPS[group], 15, 1, lift=Haar(lifts), width=512, layers=6, heads=8
-    )
+    network = LieTransformer(GROUPS[group], 15, 1, lift=Haar(lifts), width=512, layers=6, heads=8)
     forward, both = [], []
     for _ in range(REPEATS + 1):
         network.zero_grad()

@@ -63,7 +63,9 @@ class AffineGroup(LieGroup):
 
     def hat(self, a: Tensor) -> Tensor:
         self.check_tangent(a)
-        top = torch.cat((self.linear.hat(a[..., self.space_dim :]), a[..., : self.space_dim, None]), -1)
+        top = torch.cat(
+            (self.linear.hat(a[..., self.space_dim :]), a[..., : self.space_dim, None]), -1
+        )
         return torch.nn.functional.pad(top, (0, 0, 0, 1))
 
     def vee(self, x: Tensor) -> Tensor:

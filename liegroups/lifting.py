@@ -114,42 +114,46 @@ class Haar(Sampler):
         *batch, size, _ = points.shape
         shape = [1 if self.shared else size, self.count_on(space)]
         if fixed:
-            tables = -(-shape[0] // _TABLE_ROWS)
-            rows = [
-                self._draw(
-                    space,
-                    [min(_TABLE_ROWS, shape[0]) if self.shared else _TABLE_ROWS, shape[1]],
-                    torch.Generator().manual_seed(self.seed + k),
-                    torch.float64,
-                    torch.device("cpu"),
-                )
-                for k in range(tables)
-            ]
-            drawn = [torch.cat(r)[: shape[0]].to(points) for r in zip(*rows, strict=True)]
+            blocks = max(1, -(-shape[0] // _TABLE_ROWS))  # One also for an empty cloud.
+            tables = _fixed_tables(self, space, blocks)
+            drawn = tuple(table[: shape[0]].to(points) for table in tables)
         else:
-            drawn = list(
-                self._draw(space, [*batch, *shape], generator, points.dtype, points.device)
-            )
+            drawn = _draw(space, [*batch, *shape], generator, points.dtype, points.device)
         if not space.has_singular_orbits:
             return drawn[0]
         singular = space.is_singular(points)[..., None, None, None]
         return torch.where(singular, drawn[1], drawn[0])
 
-    @staticmethod
-    def _draw(
-        space: HomogeneousSpace,
-        shape: list[int],
-        generator: torch.Generator | None,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> tuple[Tensor, ...]:
-        """Draws for regular points and, where the space has them, for singular points."""
-        regular = space.embed(
-            space.stabilizer.sample(shape, generator=generator, dtype=dtype, device=device)
+
+def _draw(
+    space: HomogeneousSpace,
+    shape: list[int],
+    generator: torch.Generator | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Tensor, ...]:
+    """Haar draws for regular points and, where the space has them, for singular points."""
+    stabilizer = space.stabilizer.sample(shape, generator=generator, dtype=dtype, device=device)
+    regular = space.embed(stabilizer)
+    if not space.has_singular_orbits:
+        return (regular,)
+    return regular, space.group.sample(shape, generator=generator, dtype=dtype, device=device)
+
+
+@torch.compiler.assume_constant_result
+def _fixed_tables(haar: Haar, space: HomogeneousSpace, blocks: int) -> tuple[Tensor, ...]:
+    """The table of draws for evaluation, made in blocks, so that a longer one begins the same."""
+    made = [
+        _draw(
+            space,
+            [_TABLE_ROWS, haar.count_on(space)],
+            torch.Generator().manual_seed(haar.seed + block),
+            torch.float64,
+            torch.device("cpu"),
         )
-        if not space.has_singular_orbits:
-            return (regular,)
-        return regular, space.group.sample(shape, generator=generator, dtype=dtype, device=device)
+        for block in range(blocks)
+    ]
+    return tuple(torch.cat(rows) for rows in zip(*made, strict=True))
 
 
 def lift(
@@ -170,7 +174,8 @@ def lift(
         fixed: Use the sampler's fixed table in place of random draws.
 
     Returns:
-        Elements ``(*batch, points, count, m, m)`` and points ``(*batch, points, count, point_dim)``.
+        Elements ``(*batch, points, count, m, m)`` and their points
+        ``(*batch, points, count, point_dim)``.
 
     Raises:
         ValueError: If the points have the wrong shape, are not of floating type, or are not
@@ -178,6 +183,7 @@ def lift(
 
     Example:
         >>> import torch
+        >>> from liegroups import SE3
         >>> lifted = lift(SE3().default_space(), torch.randn(2, 5, 3), Haar(count=4))
         >>> lifted.element.shape
         torch.Size([2, 5, 4, 4, 4])

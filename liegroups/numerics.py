@@ -84,9 +84,7 @@ def half_cotangent_deficit(t: Tensor) -> Tensor:
     small = t < 1
     near, far = torch.where(small, t, 0), torch.where(small, 1, t)
     half = far.sqrt() / 2
-    return torch.where(
-        small, _horner(_COTANGENT, near), (1 - half * half.cos() / half.sin()) / far
-    )
+    return torch.where(small, _horner(_COTANGENT, near), (1 - half * half.cos() / half.sin()) / far)
 
 
 def double_arctangent(s: Tensor, w: Tensor) -> Tensor:

@@ -143,9 +143,7 @@ def scaled_quaternion(g: Tensor) -> tuple[Tensor, Tensor]:
     y_largest = yy >= zz
 
     def choose(w: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-        return torch.where(
-            w_largest, w, torch.where(x_largest, x, torch.where(y_largest, y, z))
-        )
+        return torch.where(w_largest, w, torch.where(x_largest, x, torch.where(y_largest, y, z)))
 
     real = choose(ww, wx, wy, wz)
     imaginary = torch.stack(

@@ -157,7 +157,9 @@ class TaskCLI(LightningCLI):
         if named is None:
             assert isinstance(self.model, TaskModel)
             stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-            return Path("runs") / f"{self._settings.task}-{self.model.label(self.datamodule)}-{stamp}"
+            return (
+                Path("runs") / f"{self._settings.task}-{self.model.label(self.datamodule)}-{stamp}"
+            )
         if (Path(named) / "config.yaml").exists():
             raise UserError(
                 f"run: {named} holds a run already, and nothing is overwritten. Name another "

@@ -25,12 +25,17 @@ def learning_curve(
     """
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axes = figure.subplots()
-    for name, key, color in (("training", "train/mae", _TRAIN), ("validation", "val/mae", _VALIDATION)):
+    for name, key, color in (
+        ("training", "train/mae", _TRAIN),
+        ("validation", "val/mae", _VALIDATION),
+    ):
         points = [(row["epoch"], row[key]) for row in history if key in row]
         if points:
             axes.plot(*zip(*points, strict=True), label=name, color=color, marker="o", markersize=3)
     if constant is not None:
-        axes.axhline(constant, color=_GUIDE, linestyle="--", linewidth=1, label="constant predictor")
+        axes.axhline(
+            constant, color=_GUIDE, linestyle="--", linewidth=1, label="constant predictor"
+        )
     axes.set(xlabel="epoch", ylabel=label, yscale="log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")

@@ -109,6 +109,6 @@ class ConcentricSpheres(HomogeneousSpace):
 
 
 def _direction(x: Tensor) -> Tensor:
-    """x / |x|, also where |x|² would under- or overflow."""
+    """Unit vector x / |x|, also where |x|² would under- or overflow."""
     scaled = x / x.detach().abs().amax(-1, keepdim=True)
     return scaled / scaled.norm(dim=-1, keepdim=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import HealthCheck, Verbosity, given, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 
 from liegroups.group import LieGroup
 from liegroups.invariants import Invariant
@@ -132,6 +132,7 @@ def bound(
     *,
     examples: int | None = None,
     quiet: bool = False,
+    shrink: bool = True,
 ) -> Callable[[], None]:
     """A fresh function without arguments that tries a law on many examples, or on its one.
 
@@ -142,6 +143,7 @@ def bound(
         space: Where points come from.
         examples: How many examples; by default, what the current Hypothesis profile says.
         quiet: Print nothing and keep no database of failures.
+        shrink: Look for the smallest counterexample, rather than report the first.
 
     Returns:
         The function; it raises what the law raises on the smallest counterexample.
@@ -163,6 +165,8 @@ def bound(
             "database": None,
             "report_multiple_bugs": False,
         }
+    if not shrink:
+        options["phases"] = [Phase.generate]
 
     @settings(**options)
     @given(inputs=law_inputs(law, group, space))

@@ -122,14 +122,12 @@ def equivariance_error(
             f"equivariance_error takes elements of shape (count, m, m) with a count of at least 1; "
             f"got {tuple(elements.shape)}."
         )
-    rho = on_output or (lambda g, y: y)
-    elements = elements.to(inputs.device).double()
-    return max(
-        (
-            commutation_error(
-                f, lambda x, g=g: space.act(g, x), lambda y, g=g: rho(g, y), inputs
-            )
-            for g in elements
-        ),
-        key=lambda discrepancy: discrepancy.relative,
-    )
+
+    def error(g: Tensor) -> Discrepancy:
+        def on_result(y: Tensor) -> Tensor:
+            return y if on_output is None else on_output(g, y)
+
+        return commutation_error(f, lambda x: space.act(g, x), on_result, inputs)
+
+    errors = [error(g) for g in elements.to(inputs.device).double()]
+    return max(errors, key=lambda discrepancy: discrepancy.relative)

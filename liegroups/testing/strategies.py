@@ -30,16 +30,24 @@ from liegroups.testing.laws.law import Law, Role, roles
 
 _SEEDS = st.integers(0, 2**32 - 1)
 _CUT_ANGLES = tuple(angle for angle in draws.ANGLES if angle <= 4)
+_DTYPES = st.sampled_from((torch.float64, torch.float32))
+_BATCHES: st.SearchStrategy[tuple[int, ...]] = st.sampled_from(((), (3,), (2, 2)))
+_NUMBERS = st.sampled_from((1.0, 0.0, -1.0, 0.5, -1.75, 1e-6))
+_ANGLES = st.sampled_from(draws.ANGLES)
+_ELEMENT_ANGLES = st.sampled_from((*_CUT_ANGLES, None, None, None))
+_POINT_KINDS = st.sampled_from(draws.POINT_KINDS)
+_CLOUD_KINDS = st.sampled_from(draws.CLOUD_KINDS)
+_COUNTS = st.integers(2, 5)
 
 
 def dtypes() -> st.SearchStrategy[torch.dtype]:
     """The floating types that the numerics are promised for."""
-    return st.sampled_from((torch.float64, torch.float32))
+    return _DTYPES
 
 
 def batches() -> st.SearchStrategy[tuple[int, ...]]:
     """Batch shapes."""
-    return st.sampled_from(((), (3,), (2, 2)))
+    return _BATCHES
 
 
 def tangents(
@@ -115,7 +123,7 @@ def points(
         draws.point,
         st.just(space),
         _SEEDS,
-        st.sampled_from(draws.POINT_KINDS),
+        _POINT_KINDS,
         st.just(tuple(batch)),
         st.just(dtype),
     )
@@ -138,8 +146,8 @@ def clouds(
         draws.cloud,
         st.just(space),
         _SEEDS,
-        st.sampled_from(draws.CLOUD_KINDS),
-        st.integers(2, 5),
+        _CLOUD_KINDS,
+        _COUNTS,
         st.just(tuple(batch)),
         st.just(dtype),
     )
@@ -160,33 +168,30 @@ def law_inputs(
     Returns:
         A strategy of keyword arguments.
     """
-    like: dict[str, Any] = {"dtype": draw(dtypes()), "batch": draw(batches())}
+    # The strategies above, drawn from without building one anew for each input.
+    like: dict[str, Any] = {"dtype": draw(_DTYPES), "batch": draw(_BATCHES)}
     inputs: dict[str, Any] = {}
     for name, role in roles(law).items():
+        if role is Role.NUMBER:
+            inputs[name] = draw(_NUMBERS)
+            continue
+        seed = draw(_SEEDS)
         match role:
-            case Role.NUMBER:
-                inputs[name] = draw(st.sampled_from((1.0, 0.0, -1.0, 0.5, -1.75, 1e-6)))
             case Role.TANGENT:
-                inputs[name] = draw(tangents(group, **like))
+                inputs[name] = draws.tangent(group, seed, draw(_ANGLES), **like)
             case Role.ELEMENT:
-                inputs[name] = draw(elements(group, **like))
-            case _:
-                inputs[name] = draw(_space_input(role, space, like))
+                inputs[name] = draws.element(group, seed, draw(_ELEMENT_ANGLES), **like)
+            case _ if space is None:
+                raise _needs_space(role)
+            case Role.STABILIZER:
+                angle = draw(_ELEMENT_ANGLES)
+                inputs[name] = draws.element(space.stabilizer, seed, angle, **like)
+            case Role.POINT:
+                inputs[name] = draws.point(space, seed, draw(_POINT_KINDS), **like)
+            case Role.CLOUD:
+                kind, count = draw(_CLOUD_KINDS), draw(_COUNTS)
+                inputs[name] = draws.cloud(space, seed, kind, count, **like)
     return inputs
-
-
-def _space_input(
-    role: Role, space: HomogeneousSpace | None, like: dict[str, Any]
-) -> st.SearchStrategy[Tensor]:
-    if space is None:
-        raise TypeError(f"a law with a {role.value} among its inputs is about a space.")
-    match role:
-        case Role.STABILIZER:
-            return elements(space.stabilizer, **like)
-        case Role.POINT:
-            return points(space, **like)
-        case _:
-            return clouds(space, **like)
 
 
 def generic_inputs(
@@ -212,7 +217,7 @@ def generic_inputs(
             case Role.ELEMENT:
                 inputs[name] = draws.element(group, seed, 1.0, (2,))
             case _ if space is None:
-                raise TypeError(f"a law with a {role.value} among its inputs is about a space.")
+                raise _needs_space(role)
             case Role.STABILIZER:
                 inputs[name] = draws.element(space.stabilizer, seed, 1.0, (2,))
             case Role.POINT:
@@ -220,3 +225,7 @@ def generic_inputs(
             case Role.CLOUD:
                 inputs[name] = draws.cloud(space, seed, "generic", 3)
     return inputs
+
+
+def _needs_space(role: Role) -> TypeError:
+    return TypeError(f"a law with a {role.value} among its inputs is about a space.")

@@ -185,7 +185,9 @@ class QM9Model(TaskModel):
         table = torch.cat(list(predictions)).numpy()
         buffer = StringIO()
         columns = f"qm9_index,{self._data.target.name} ({self._data.unit})"
-        np.savetxt(buffer, table[table[:, 0].argsort()], ["%d", "%.6g"], ",", header=columns, comments="")
+        np.savetxt(
+            buffer, table[table[:, 0].argsort()], ["%d", "%.6g"], ",", header=columns, comments=""
+        )
         write_atomic(path, buffer.getvalue().encode())
 
     def draw(self, folder: Path) -> list[Path]:

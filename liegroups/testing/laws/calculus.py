@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ def derivatives_of_log_match_finite_differences(group: LieGroup) -> None:
 
 @law
 def derivatives_of_relative_log_match_finite_differences(group: LieGroup) -> None:
-    """First and second derivatives of log((g exp b)⁻¹ h exp c) at b = c = 0, coincident g, h too."""
+    """First and second derivatives of log((g exp b)⁻¹ h exp c) at b = c = 0, g = h included."""
     if group.dim == 0:
         return
     a = special_tangents(group, torch.float64)
@@ -76,9 +76,7 @@ def derivatives_of_relative_log_match_finite_differences(group: LieGroup) -> Non
     h = g @ LieGroup.exp(group, a)
     b, c = (torch.zeros_like(a, requires_grad=True) for _ in range(2))
     check_derivatives(
-        lambda b, c: group.relative_log(
-            g @ LieGroup.exp(group, b), h @ LieGroup.exp(group, c)
-        ),
+        lambda b, c: group.relative_log(g @ LieGroup.exp(group, b), h @ LieGroup.exp(group, c)),
         (b, c),
     )
 
@@ -114,7 +112,7 @@ def derivatives_are_finite(group: LieGroup) -> None:
             first = gradients((value * weight).sum(), inputs)
             for x in first:
                 require_finite(x.detach(), f"a derivative of {name}", x.ndim - 1, a=a)
-            total = sum((x * x.detach().cos()).sum() for x in first)
+            total = torch.stack([(x * x.detach().cos()).sum() for x in first]).sum()
             for x in gradients(total, inputs):
                 require_finite(x.detach(), f"a second derivative of {name}", x.ndim - 1, a=a)
 
@@ -126,14 +124,15 @@ def special_tangents(group: LieGroup, dtype: torch.dtype) -> Tensor:
     return torch.stack(rows).to(dtype)
 
 
-def gradients(y: Tensor | int, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def gradients(y: Tensor, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Gradients that can be differentiated again; zeros where ``y`` does not depend on an input."""
-    if not isinstance(y, Tensor) or not y.requires_grad:
+    if not y.requires_grad:
         return tuple(torch.zeros_like(x) for x in inputs)
-    found = torch.autograd.grad(y, inputs, create_graph=True, allow_unused=True)
+    found: Sequence[Tensor | None] = torch.autograd.grad(
+        y, inputs, create_graph=True, allow_unused=True
+    )
     return tuple(
-        torch.zeros_like(x) if grad is None else grad
-        for x, grad in zip(inputs, found, strict=True)
+        torch.zeros_like(x) if grad is None else grad for x, grad in zip(inputs, found, strict=True)
     )
 
 
@@ -160,7 +159,10 @@ def jacobian_and_hessian(function: Callable[[Tensor], Tensor], x: Tensor) -> tup
 def check_derivatives(function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
     """Compare first and second derivatives with central differences, or report."""
     step, atol, rtol = (FINITE_DIFFERENCE[key] for key in ("eps", "atol", "rtol"))
-    checks = {"first": torch.autograd.gradcheck, "second": torch.autograd.gradgradcheck}
+    checks: dict[str, Callable[..., bool]] = {
+        "first": torch.autograd.gradcheck,
+        "second": torch.autograd.gradgradcheck,
+    }
     for name, check in checks.items():
         try:
             # The fast mode compares one random directional derivative of the whole batch.

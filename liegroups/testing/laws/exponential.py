@@ -51,9 +51,7 @@ def exp_is_a_one_parameter_subgroup(group: LieGroup, a: Tangents, s: Number, t: 
         group, t * a
     ) * size(group.exp(s * a), 2)
     whole = group.exp((s + t) * a)
-    require_close(
-        whole, product, allowed + _rounding_of_exp(group, (s + t) * a), 2, a=a, s=s, t=t
-    )
+    require_close(whole, product, allowed + _rounding_of_exp(group, (s + t) * a), 2, a=a, s=s, t=t)
 
 
 @law
@@ -110,9 +108,10 @@ def log_is_right_where_defined(group: LieGroup, g: Elements) -> None:
 def is_principal(group: LieGroup, a: Tensor) -> Tensor:
     """Whether log must return these very coordinates: the spectral angle is below π.
 
-    A margin of a few roundings is left, since exp(a) rounds to an element beyond it.
+    A margin is left, of a few roundings, since exp(a) may round to an element beyond, and for
+    the eigenvalues themselves.
     """
-    margin = 4 * torch.finfo(a.dtype).eps
+    margin = 4 * torch.finfo(a.dtype).eps + 1e-12
     return spectral_angle(group, a) < math.pi - margin
 
 

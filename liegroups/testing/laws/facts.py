@@ -58,7 +58,7 @@ def is_compact_is_right(group: LieGroup) -> None:
 
 @law
 def samples_lie_in_the_group(group: LieGroup) -> None:
-    """sample(shape) gives elements of the asked shape and dtype, of torch's default type if none."""
+    """sample(shape) gives elements of the asked shape and dtype, or of torch's default dtype."""
     m = group.matrix_size
     for shape in ((), (3,), (2, 0), (2, 3)):
         for dtype in (torch.float32, torch.float64, None):

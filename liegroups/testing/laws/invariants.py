@@ -48,10 +48,8 @@ def invariant_is_invariant(
 
 
 @law
-def invariant_has_its_dimension(
-    invariant: Invariant, space: HomogeneousSpace, x: Clouds
-) -> None:
-    """The value has shape (*pairs, dim) and the dtype of the points, for broadcast and empty pairs."""
+def invariant_has_its_dimension(invariant: Invariant, space: HomogeneousSpace, x: Clouds) -> None:
+    """The value has shape (*pairs, dim) and the dtype of the points, also for no pairs."""
     lifted = _lift(space, x)
     value = _pairs(invariant, space, lifted)
     expected = (*_pair_shape(lifted), invariant.dim(space))

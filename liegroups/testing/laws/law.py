@@ -1,4 +1,4 @@
-"""What a law is: a plain function that raises `LawViolation`, and the helpers it is written with."""
+"""What a law is, a plain function that raises `LawViolation`, and what laws are written with."""
 
 from __future__ import annotations
 

@@ -27,9 +27,7 @@ from liegroups.testing.tolerances import Kind, allowance, size
 
 
 @law
-def action_is_a_left_action(
-    space: HomogeneousSpace, g: Elements, h: Elements, x: Points
-) -> None:
+def action_is_a_left_action(space: HomogeneousSpace, g: Elements, h: Elements, x: Points) -> None:
     """(gh)x = g(hx) and e x = x."""
     allowed = _rounding(x, g, h)
     left = space.act(g @ h, x)
@@ -80,10 +78,11 @@ def stabilizer_is_all_of_it(space: HomogeneousSpace, x: Points) -> None:
     orbit = _orbit_dim(space, x)
     singular = space.is_singular(x)
     regular = space.group.dim - space.stabilizer.dim
+    found = sorted(set(orbit.flatten().tolist()))
     require_all(
         torch.where(singular, orbit == 0, orbit == regular),
         f"the stabilizer has dimension {space.stabilizer.dim} and the group "
-        f"{space.group.dim}, but the orbits have dimensions {sorted(set(orbit.flatten().tolist()))} "
+        f"{space.group.dim}, but the orbits have dimensions {found} "
         "(0 where is_singular)",
         x=x,
     )
@@ -166,9 +165,7 @@ def space_operations_broadcast(space: HomogeneousSpace, g: Elements, x: Points) 
         alone = torch.stack([function(y) for y in x])
         require_close(value, alone, _rounding(x), len(event), f"{name}, batched or alone", x=x)
         shape = tuple(function(x.new_empty(2, 0, n)).shape)
-        require(
-            shape == (2, 0, *event), f"{name} of an empty batch (2, 0) has shape {shape}"
-        )
+        require(shape == (2, 0, *event), f"{name} of an empty batch (2, 0) has shape {shape}")
     shape = tuple(space.act(g[:1], x.new_empty(0, n)).shape)
     require(shape == (0, n), f"act on an empty batch has shape {shape}")
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from liegroups.group import LieGroup
 from liegroups.testing.laws.algebra import adjoint_operator
+from liegroups.testing.laws.calculus import gradients
 from liegroups.testing.laws.law import Elements, Tangents, law, require_all, require_close
 from liegroups.testing.tolerances import FAR_FROM_GROUP, Kind, allowance, size
 
@@ -21,7 +22,7 @@ def composition_is_associative(group: LieGroup, g: Elements, h: Elements, k: Ele
 
 @law
 def composition_is_the_matrix_product(group: LieGroup, g: Elements, h: Elements) -> None:
-    """gh is the product of the matrices, and an element."""
+    """Gh is the product of the matrices, and an element."""
     product = group.compose(g, h)
     require_close(product, g @ h, _rounding(g, h), 2, g=g, h=h)
     require_all(group.contains(product), "contains(gh) is False", g=g, h=h)
@@ -29,7 +30,7 @@ def composition_is_the_matrix_product(group: LieGroup, g: Elements, h: Elements)
 
 @law
 def identity_is_neutral(group: LieGroup, g: Elements) -> None:
-    """e g = g e = g."""
+    """E g = g e = g."""
     e = group.identity(g).expand(g.shape)
     require_close(group.compose(e, g), g, _rounding(g), 2, "eg", g=g)
     require_close(group.compose(g, e), g, _rounding(g), 2, "ge", g=g)
@@ -169,11 +170,8 @@ def _derivative(y: Tensor, t: Tensor) -> Tensor:
     if not y.requires_grad:
         return torch.zeros_like(y)
     v = torch.zeros_like(y, requires_grad=True)
-    (vjp,) = torch.autograd.grad(y, t, v, create_graph=True, allow_unused=True)
-    if vjp is None or not vjp.requires_grad:
-        return torch.zeros_like(y)
-    (jvp,) = torch.autograd.grad(vjp, v, allow_unused=True)
-    return torch.zeros_like(y) if jvp is None else jvp
+    (vjp,) = gradients((y * v).sum(), (t,))
+    return gradients(vjp, (v,))[0]
 
 
 def _normal_matrix(group: LieGroup) -> Tensor | None:

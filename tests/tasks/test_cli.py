@@ -1,0 +1,263 @@
+"""The command line, run in this process on a few molecules of the real data."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tasks.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = str(ROOT / "tasks/configs/qm9/quick.yaml")
+SMALL = [
+    "--model.width=16",
+    "--model.layers=1",
+    "--model.heads=4",
+    "--data.train_molecules=64",
+    "--data.val_molecules=32",
+    "--data.test_molecules=40",
+    "--trainer.max_epochs=2",
+    "--trainer.enable_progress_bar=false",
+]
+
+
+@pytest.fixture
+def lie_attention(monkeypatch, tmp_path, qm9_cache):
+    """Run a command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIE_ATTENTION_CACHE", str(qm9_cache))
+
+    def run(*args):
+        monkeypatch.setattr("sys.argv", ["lie-attention"])
+        main([str(arg) for arg in args])
+
+    return run
+
+
+@pytest.fixture
+def refusal(lie_attention, capsys):
+    """Run a command that must fail; give its message."""
+
+    def run(*args):
+        with pytest.raises(SystemExit) as left:
+            lie_attention(*args)
+        assert left.value.code not in (0, None)
+        message = capsys.readouterr().err.strip().splitlines()[-1]
+        assert message.startswith("lie-attention: error: ")
+        return message
+
+    return run
+
+
+def fit(run, *args, folder="runs/first"):
+    run("fit", "--config", QUICK, *SMALL, "--run", folder, *args)
+    return Path(folder)
+
+
+# ---- what works ------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_its_config_metrics_pictures_and_checkpoints(lie_attention, capsys):
+    folder = fit(lie_attention)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["unit"] == "meV"
+    assert 0 < metrics["test/mae"] < 5000
+    assert 300 < metrics["test/mae_constant"] < 600
+    assert metrics["equivariance/kind"] == "exact"
+    assert metrics["equivariance/error"] < 1e-10
+    assert metrics["equivariance/error_float32"] < 1e-4
+    assert [row["epoch"] for row in metrics["history"]] == [1, 2]
+    for name in ("learning_curve.png", "parity.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    for name in ("config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        assert (folder / name).stat().st_size > 0
+    printed = capsys.readouterr().out
+    assert f"Test error of homo: {metrics['test/mae']:.4g} meV on 40 molecules" in printed
+    assert "Invariance to T3(): exact" in printed
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        (["--model.group=SE3", "--model.lift.count=4"], "in_distribution"),
+        (["--model.group=SO3", "--model.lift.count=2"], "in_distribution"),
+        (["--model.group=SE3", "--model.invariant=Distance"], "exact"),
+        (["--model.group=SE3", "--model.invariant=InverseDistance"], "exact"),
+        (["--model.group=SE3", "--model.invariant=[Distance, InverseDistance]"], "exact"),
+        (["--model.group=liegroups.T3", "--model.kernel=Product"], "exact"),
+        (["--model.kernel=Joint", "--model.normalizer=Count", "--model.pooling=sum"], "exact"),
+        (["--data.target=u0", "--data.augment=false"], "exact"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_a_group_and_an_invariant_are_named_on_the_command_line(lie_attention, settings, kind):
+    folder = fit(lie_attention, *settings, "--trainer.max_epochs=1")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["equivariance/kind"] == kind
+
+
+def test_test_and_predict_take_a_finished_run(lie_attention):
+    folder = fit(lie_attention)
+    before = json.loads((folder / "metrics.json").read_text())
+    lie_attention("test", "--run", folder)
+    after = json.loads((folder / "metrics.json").read_text())
+    assert after["test/mae"] == pytest.approx(before["test/mae"], rel=1e-5)
+    lie_attention("predict", "--run", folder)
+    header, *lines = (folder / "predictions.csv").read_text().splitlines()
+    assert header == "qm9_index,homo (meV)"
+    table = np.array([[float(x) for x in line.split(",")] for line in lines])
+    assert len(table) == len(set(table[:, 0])) == 40
+    assert (np.abs(table[:, 1] + 6500) < 3000).all()
+
+
+def test_a_resumed_run_ends_like_an_uninterrupted_one(lie_attention, monkeypatch):
+    epochs = "--trainer.max_epochs=4"
+    whole, part = fit(lie_attention, epochs, folder="runs/whole"), Path("runs/part")
+
+    def power_cut(self):
+        if self.current_epoch == 2:
+            raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.qm9.QM9Model.on_train_epoch_start", power_cut)
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(lie_attention, epochs, folder=str(part))
+    assert not (part / "metrics.json").exists()
+    lie_attention("fit", "--resume", part)
+    ends = [
+        torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for folder in (whole, part)
+    ]
+    for name, expected in ends[0].items():
+        torch.testing.assert_close(ends[1][name], expected, rtol=0, atol=0)
+    histories = [
+        json.loads((folder / "metrics.json").read_text())["history"] for folder in (whole, part)
+    ]
+    assert [r["val/mae"] for r in histories[1]] == [r["val/mae"] for r in histories[0]]
+
+
+def test_settings_are_printed_and_explained(lie_attention, capsys):
+    with pytest.raises(SystemExit) as left:
+        lie_attention("fit", "--config", QUICK, "--model.group=SE3", "--print_config")
+    assert left.value.code == 0
+    assert "class_path: liegroups.SE3" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as left:
+        lie_attention("fit", "--help")
+    assert left.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "What the kernel sees of a pair" in printed
+    assert "alpha, gap, homo, lumo" in printed
+
+
+# ---- what is refused -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["--model.group=SE9"], ["model.group", "'SE9'", "SE3", "my_package.MyLieGroup"]),
+        (["--model.group=SE2"], ["model.group", "2 coordinates", "T3, SE3, SO3"]),
+        (["--model.invariant=Distant"], ["model.invariant", "'Distant'", "InverseDistance"]),
+        (["--model.invariant=OrbitLabels"], ["OrbitLabels", "T3()", "RelativePose"]),
+        (["--model.kernel=Some"], ["model.kernel", "'Some'", "Product"]),
+        (["--model.heads=7"], ["7 heads", "width 16"]),
+        (["--model.learning_rate=0"], ["learning_rate", "above 0", "0"]),
+        (["--model.widht=3"], ["--model.widht"]),
+        (["--data.target=gapp"], ["target", "'gapp'", "alpha, gap, homo"]),
+        (["--data.split=random"], ["split", "'random'", "lietransformer", "110k"]),
+        (["--data.train_molecules=200000"], ["train_molecules", "200000", "100,000"]),
+        (["--task=md99"], ["task", "'md99'", "qm9"]),
+        (["--config=nothing.yaml"], ["config", "nothing.yaml"]),
+    ],
+    ids=lambda value: value[0],
+)
+def test_a_wrong_setting_stops_before_any_data_are_read(refusal, monkeypatch, settings, words):
+    def read(*args):
+        raise AssertionError("data were read")
+
+    monkeypatch.setattr("tasks.qm9.data.load", read)
+    config = [] if "--config" in settings[0] else ["--config", QUICK]
+    message = refusal("fit", *config, *SMALL, *settings)
+    for word in words:
+        assert word in message
+    assert not Path("runs").exists()
+
+
+def test_a_finished_run_is_not_overwritten(lie_attention, refusal):
+    folder = fit(lie_attention)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    message = refusal("fit", "--config", QUICK, *SMALL, "--run", folder)
+    assert "nothing is overwritten" in message
+    assert f"--resume {folder}" in message
+    for path, content in before.items():
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello", b"", "weights", "other network"], ids=["text", "empty", "weights", "net"]
+)
+def test_a_foreign_checkpoint_is_refused(lie_attention, refusal, content):
+    folder = fit(lie_attention, "--trainer.max_epochs=1")
+    path = Path("foreign.ckpt")
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content == "weights":
+        torch.save({"weight": torch.ones(3)}, path)
+    else:
+        other = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)
+        other["state_dict"] = {"layer.weight": torch.ones(3)}
+        torch.save(other, path)
+    message = refusal("test", "--config", folder / "config.yaml", "--ckpt_path", path)
+    assert "checkpoint" in message
+    assert "runs/NAME/checkpoints" in message
+
+
+def test_a_checkpoint_runs_no_code(refusal):
+    class Payload:
+        def __reduce__(self):
+            return Path.touch, (Path("executed"),)
+
+    torch.save(Payload(), "foreign.ckpt")
+    assert "no checkpoint" in refusal("test", "--config", QUICK, "--ckpt_path", "foreign.ckpt")
+    assert not Path("executed").exists()
+
+
+def test_weights_are_needed_to_test(refusal):
+    assert "--run FOLDER" in refusal("test", "--config", QUICK)
+    assert "there is no file none.ckpt" in refusal("test", "--ckpt_path", "none.ckpt")
+    assert "runs/none is not the folder of a run" in refusal("test", "--run", "runs/none")
+
+
+def test_another_target_than_the_trained_one_is_refused(lie_attention, refusal):
+    folder = fit(lie_attention, "--trainer.max_epochs=1")
+    message = refusal("test", "--run", folder, "--data.target=gap")
+    assert "'gap'" in message
+    assert "trained on 'homo'" in message
+
+
+def test_missing_qm9pack_is_named(refusal, monkeypatch, tmp_path):
+    monkeypatch.setenv("LIE_ATTENTION_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    message = refusal("fit", "--config", QUICK, *SMALL)
+    assert "qm9pack" in message
+    assert "lie-attention[qm9]" in message
+
+
+# ---- configs ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "config", sorted((ROOT / "tasks/configs").rglob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_config_builds_and_takes_a_step(lie_attention, config):
+    lie_attention(
+        "fit",
+        "--config",
+        config,
+        "--data.train_molecules=8",
+        "--data.val_molecules=4",
+        "--trainer.fast_dev_run=true",
+        "--trainer.enable_progress_bar=false",
+    )
