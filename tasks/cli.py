@@ -17,10 +17,10 @@ from typing import Any, NoReturn
 
 import torch
 import yaml
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 import attention
 import liegroups
@@ -125,7 +125,7 @@ class TaskCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Test the weights that did best on the validation part."""
-        if self.trainer.fast_dev_run or self.trainer.interrupted:
+        if self._settings.trainer.fast_dev_run or self.trainer.interrupted:
             return
         checkpoints = self.trainer.checkpoint_callback
         assert isinstance(checkpoints, ModelCheckpoint)

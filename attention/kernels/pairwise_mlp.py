@@ -74,7 +74,7 @@ class _PairwiseMLP(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, w1, b1, w2, b2, w3, b3 = ctx.saved_tensors
         size = _slice_size(b1)
         x_parts: list[Tensor] = []

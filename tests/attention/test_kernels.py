@@ -132,7 +132,7 @@ def test_shared_perceptron_serves_uneven_groups_of_heads():
 
 @pytest.mark.parametrize(
     ("kernel", "formula"),
-    [(Sum, lambda c, l: c + l), (Product, lambda c, l: c * l)],
+    [(Sum, lambda a, b: a + b), (Product, lambda a, b: a * b)],
 )
 def test_combination(kernel, formula):
     torch.manual_seed(0)
