@@ -1,4 +1,4 @@
-"""The command line: ``lie-attention fit``, ``validate``, ``test`` and ``predict``."""
+"""The command line: ``lie-attention fit``, ``validate``, ``test``, ``predict``, ``check-group``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 import attention
 import liegroups
 from tasks.base import TaskModel
+from tasks.check_group import check_group
 from tasks.record import Record
 
 TASKS = ("qm9",)
@@ -186,6 +187,8 @@ def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
     _silence_noise()
     try:
+        if given[:1] == ["check-group"]:
+            sys.exit(0 if check_group(given[1:]) else 1)
         given = _find_run(given or ["--help"])
         model, data = _find_task(given)
         sys.argv = sys.argv[:1]  # Lightning warns of arguments in two places.

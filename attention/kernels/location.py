@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from attention.kernels.pairwise_mlp import pairwise_mlp
 
 
+_STEEPNESS = 3.0
+
+
 class Location(nn.Module, ABC):
     """Logits from the invariants of pairs; implementations compose into a kernel.
 
@@ -43,6 +46,10 @@ class LinearLocation(Location):
 class _Perceptrons(Location):
     """Three-layer perceptrons with SiLU, each with outputs for a share of the heads.
 
+    The first layer starts steep, its kinks spread over several units of the invariants: from a
+    flat start, lengths that differ by a fraction of a unit (bonds, in angstrom) look alike for
+    a long time.
+
     The activations are recomputed in the backward pass, a slice of the pairs at a time, so that
     memory holds the invariants and the logits and nothing of the layers between.
     """
@@ -56,8 +63,10 @@ class _Perceptrons(Location):
         count = len(input_mask)
         self.register_buffer("input_mask", input_mask[:, None, :], persistent=False)
         full = torch.ones(1, dtype=torch.bool).expand(count, hidden, hidden)
-        self.first = nn.Parameter(_masked_uniform(self.input_mask.expand(-1, hidden, -1)))
-        self.first_bias = nn.Parameter(torch.empty(count, hidden).uniform_(-1, 1))
+        first = _masked_uniform(self.input_mask.expand(-1, hidden, -1))
+        self.first = nn.Parameter(_STEEPNESS * first)
+        spread = _STEEPNESS**2
+        self.first_bias = nn.Parameter(torch.empty(count, hidden).uniform_(-spread, spread))
         self.second = nn.Parameter(_masked_uniform(full))
         self.second_bias = nn.Parameter(torch.zeros(count, hidden))
         self.third = nn.Parameter(_masked_uniform(full[:, :1].expand(-1, outputs, -1)))
