@@ -48,9 +48,7 @@ def check_group(args: Sequence[str]) -> bool:
         ) from error
     print(f"{group}: dimension {group.dim}, {group.matrix_size} × {group.matrix_size} matrices")
     counts = {"pass": 0, "fail": 0, "skip": 0}
-    for result in iterate_checks(
-        GROUP_LAWS, (group,), group, None, examples=settings.examples
-    ):
+    for result in iterate_checks(GROUP_LAWS, (group,), group, None, examples=settings.examples):
         verdict = {True: "pass", False: "fail", None: "skip"}[result.passed]
         counts[verdict] += 1
         print(f"  {verdict}  {result.name:32} {result.formula}")
@@ -75,7 +73,9 @@ def find_group(path: str) -> LieGroup:
     """
     module_name, colon, name = path.partition(":")
     if not colon or not name:
-        raise ValueError(f"group: {path!r} is not of the form MODULE:NAME, as in my_package:MyGroup.")
+        raise ValueError(
+            f"group: {path!r} is not of the form MODULE:NAME, as in my_package:MyGroup."
+        )
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

@@ -73,7 +73,7 @@ class Sum(_ContentWithLocation):
     """
 
     def combine(self, content: Tensor, location: Tensor) -> Tensor:
-        return content + location
+        return content.add_(location)  # In place: content is new, and as large as all pairs.
 
 
 class Product(_ContentWithLocation):

@@ -1,6 +1,7 @@
 """QM9: twelve properties of 130,831 small organic molecules."""
 
-from tasks.qm9.data import QM9, MoleculeBatch, atom_features, padding_fraction
+from tasks.qm9.batches import MoleculeBatch, atom_features, padding_fraction
+from tasks.qm9.data import QM9
 from tasks.qm9.model import QM9Model
 from tasks.qm9.source import Molecules, load
 from tasks.qm9.splits import SPLITS, Split

@@ -18,7 +18,8 @@ from liegroups import T3, Haar, Invariant, LieGroup, RelativePose, Sampler
 from tasks.base import TaskModel
 from tasks.cache import write_atomic
 from tasks.plots import parity
-from tasks.qm9.data import QM9, MoleculeBatch
+from tasks.qm9.batches import MoleculeBatch
+from tasks.qm9.data import QM9
 
 _MEASURED_MOLECULES = 32
 

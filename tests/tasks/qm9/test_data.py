@@ -10,14 +10,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from tasks.qm9.data import (
-    QM9,
-    MoleculeBatch,
-    SizeBuckets,
-    atom_features,
-    padding_fraction,
-    random_rotations,
-)
+from tasks.qm9.batches import MoleculeBatch, SizeBuckets, atom_features, padding_fraction
+from tasks.qm9.data import QM9
 from tasks.qm9.source import Molecules
 from tasks.qm9.splits import find_split
 from tasks.qm9.targets import TARGETS
@@ -181,27 +175,6 @@ def test_processes_share_an_epoch_in_equal_parts(world_size: int) -> None:
 
 
 # --- augmentation ---------------------------------------------------------------------------
-
-
-def test_rotations_are_rotations() -> None:
-    rotations = random_rotations(1000).double()
-    identity = torch.eye(3, dtype=torch.float64).expand(1000, 3, 3)
-    torch.testing.assert_close(rotations @ rotations.mT, identity, atol=1e-6, rtol=0)
-    assert torch.linalg.det(rotations).sub(1).abs().max() < 1e-6
-
-
-def test_rotations_are_haar() -> None:
-    count = 40_000
-    rotations = random_rotations(count, generator=torch.Generator().manual_seed(0)).double()
-    # E[R_ij] = 0 and E[R_ij R_kl] = δ_ik δ_jl / 3: the entries are orthonormal up to 1/3 (Schur)
-    entries = rotations.flatten(1)
-    assert (entries.mean(dim=0) / math.sqrt(1 / 3 / count)).abs().max() < 4
-    products = entries[:, :, None] * entries[:, None, :]
-    error = products.std(dim=0) / math.sqrt(count)
-    assert ((products.mean(dim=0) - torch.eye(9) / 3) / error).abs().max() < 4.5
-    # the angle has density (1 - cos θ) / π, so E[cos θ] = -1/2 and E[tr R] = 0
-    cosine = (rotations.diagonal(dim1=1, dim2=2).sum(dim=1) - 1) / 2
-    assert abs(cosine.mean() + 0.5) < 4 * cosine.std() / math.sqrt(count)
 
 
 def test_augmentation_keeps_distances_and_moves_atoms(qm9_cache: Path) -> None:
