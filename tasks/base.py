@@ -12,6 +12,8 @@ import torch
 from pytorch_lightning import LightningDataModule, LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 
+__all__ = ["TaskModel"]
+
 
 class TaskModel(LightningModule, ABC):
     """A model that can be trained, and that says at the end of a test what came of it.
