@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import cos, pi
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -62,12 +64,22 @@ class TaskModel(LightningModule, ABC):
     def draw(self, folder: Path) -> list[Path]:
         """Draw the last test's figures into a folder; return their paths."""
 
+    def step_generator(self) -> torch.Generator:
+        """Randomness for one training step, a function of the run's seed, the step and the rank.
+
+        A run that is interrupted and goes on therefore draws what it would have drawn.
+        """
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # Where Lightning keeps the run's seed.
+        entropy = (seed, self.trainer.global_step, self.trainer.global_rank)
+        state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
+        return torch.Generator(self.device).manual_seed(int(state) >> 1)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, with the learning rate rising linearly, then falling along a cosine to zero."""
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self._total_steps()
         rising = max(int(self.warmup * steps), 1)
 
         def share(step: int) -> float:
@@ -77,3 +89,21 @@ class TaskModel(LightningModule, ABC):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _total_steps(self) -> int:
+        """Number of optimizer steps of the whole run.
+
+        The trainer's own estimate sets up its loaders before a checkpoint is read, and an epoch
+        that was interrupted then starts from its first batch.
+        """
+        trainer = self.trainer
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        batches, limit = len(data.train_dataloader()), trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        epochs, most = trainer.max_epochs, trainer.max_steps
+        if epochs is None or epochs < 0:
+            if most < 0:
+                raise ValueError("trainer.max_epochs or trainer.max_steps must say when to stop.")
+            return most
+        steps = -(-batches // trainer.accumulate_grad_batches) * epochs
+        return steps if most < 0 else min(steps, most)

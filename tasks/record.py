@@ -45,6 +45,17 @@ class Record(Callback):
         """Stop the clock."""
         self._seconds, self._since = self.seconds, None
 
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Keep an interrupted training, and say how to go on with it."""
+        if self._since is None:
+            return
+        self._seconds, self._since = self.seconds, None
+        folder = Path(trainer.default_root_dir)
+        trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
+        trainer.print(f"Stopped. Go on with: lie-attention fit --resume {folder}")
+
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write everything, and say it in a few lines."""
         if not trainer.is_global_zero:
