@@ -12,6 +12,7 @@ from tasks.qm9 import QM9Model
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = str(ROOT / "tasks/configs/qm9/quick.yaml")
+RELATIVE = "--model.invariant=RelativePose"
 SMALL = [
     "--model.width=16",
     "--model.layers=1",
@@ -76,18 +77,18 @@ def test_a_run_leaves_its_config_metrics_pictures_and_checkpoints(lie_attention,
         assert (folder / name).stat().st_size > 0
     printed = capsys.readouterr().out
     assert f"Test error of homo: {metrics['test/mae']:.4g} meV on 40 molecules" in printed
-    assert "Invariance to T3(): exact" in printed
+    assert "Invariance to SE3(): exact" in printed
 
 
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [
-        (["--model.group=SE3", "--model.lift.count=4"], "in_distribution"),
-        (["--model.group=SO3", "--model.lift.count=2"], "in_distribution"),
+        ([RELATIVE, "--model.group=SE3", "--model.lift.count=4"], "in_distribution"),
+        ([RELATIVE, "--model.group=SO3", "--model.lift.count=2"], "in_distribution"),
         (["--model.group=SE3", "--model.invariant=Distance"], "exact"),
         (["--model.group=SE3", "--model.invariant=InverseDistance"], "exact"),
         (["--model.group=SE3", "--model.invariant=[Distance, InverseDistance]"], "exact"),
-        (["--model.group=liegroups.T3", "--model.kernel=Product"], "exact"),
+        ([RELATIVE, "--model.group=liegroups.T3", "--model.kernel=Product"], "exact"),
         (["--model.kernel=Joint", "--model.normalizer=Count", "--model.pooling=sum"], "exact"),
         (["--data.target=u0", "--data.augment=false"], "exact"),
     ],
@@ -163,7 +164,7 @@ def test_settings_are_printed_and_explained(lie_attention, capsys):
         (["--model.group=SE9"], ["model.group", "'SE9'", "SE3", "my_package.MyLieGroup"]),
         (["--model.group=SE2"], ["model.group", "2 coordinates", "T3, SE3, SO3"]),
         (["--model.invariant=Distant"], ["model.invariant", "'Distant'", "InverseDistance"]),
-        (["--model.invariant=OrbitLabels"], ["OrbitLabels", "T3()", "RelativePose"]),
+        (["--model.invariant=OrbitLabels"], ["OrbitLabels", "SE3()", "RelativePose"]),
         (["--model.kernel=Some"], ["model.kernel", "'Some'", "Product"]),
         (["--model.heads=7"], ["7 heads", "width 16"]),
         (["--model.learning_rate=0"], ["learning_rate", "above 0", "0"]),
