@@ -147,6 +147,7 @@ class LieTransformer(nn.Module):
             self.space,
             points,
             self.sampler if self.invariant.sees_lift else None,
+            mask=mask,
             generator=generator,
             fixed=not self.training and generator is None,
         )

@@ -14,6 +14,9 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
+
+from liegroups import testing
 
 distribution = metadata("lie-attention")
 project = "lie-attention"
@@ -120,8 +123,27 @@ def escape_bars(
             lines[number] = "".join(parts)
 
 
+class Laws(SphinxDirective):
+    """A table of laws with what they state; the argument names a tuple of `liegroups.testing`."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        def row(*cells: nodes.Node) -> nodes.row:
+            entries = [nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells]
+            return nodes.row("", *entries)
+
+        head = nodes.thead("", row(nodes.Text("law"), nodes.Text("what it states")))
+        body = nodes.tbody()
+        for law in getattr(testing, self.arguments[0]):
+            body += row(nodes.literal(text=law.__name__), nodes.Text(testing.formula(law)))
+        columns = [nodes.colspec(colwidth=width) for width in (2, 3)]
+        return [nodes.table("", nodes.tgroup("", *columns, head, body, cols=2))]
+
+
 def setup(app: Sphinx) -> None:
     """Registers what is defined above."""
+    app.add_directive("laws", Laws)
     app.connect("missing-reference", resolve_defined_name)
     app.connect("autodoc-process-bases", skip_private_bases)
     app.connect("autodoc-process-docstring", escape_bars, priority=900)

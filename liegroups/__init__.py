@@ -14,53 +14,130 @@ Example:
     True
 """
 
-from liegroups.affine import AffineGroup
+from liegroups.affine import Affine, AffineGroup
 from liegroups.equivariance import Equivariance
+from liegroups.finite import FiniteGroup, FiniteSubgroup, finite_subgroup
+from liegroups.finite_rotations import (
+    CyclicGroup,
+    DihedralGroup,
+    IcosahedralGroup,
+    OctahedralGroup,
+    TetrahedralGroup,
+)
+from liegroups.general_linear import Aff2, Aff3, GeneralLinear
 from liegroups.group import LieGroup
+from liegroups.heisenberg import Heisenberg
 from liegroups.invariants import (
+    AlgebraNorm,
+    Bessel,
+    BumpEnvelope,
     Concat,
     Distance,
+    Envelope,
+    Gaussian,
     Invariant,
     InverseDistance,
     OrbitLabels,
     PerHead,
+    PolynomialEnvelope,
+    RadialBasis,
+    RadialFunctions,
+    RelativeMatrix,
     RelativePose,
+    RelativePositionOrientation,
 )
-from liegroups.lifting import Haar, Lifted, Sampler, lift
+from liegroups.lifting import Lifted, lift
+from liegroups.orthogonal import E, O
+from liegroups.products import DirectProduct, SemidirectProduct
 from liegroups.rotation import RotationGroup
+from liegroups.samplers import Frames, FullOrbit, GivenElements, Grid, Haar, Proposal, Sampler
+from liegroups.scaling import PositiveScaling, RotationScaling, Sim
 from liegroups.se2 import SE2
 from liegroups.se3 import SE3
+from liegroups.sl2 import SL2
 from liegroups.so2 import SO2
 from liegroups.so3 import SO3
-from liegroups.spaces import ConcentricSpheres, EuclideanSpace, HomogeneousSpace
+from liegroups.spaces import (
+    ConcentricSpheres,
+    EuclideanSpace,
+    GroupItself,
+    HomogeneousSpace,
+    PositionOrientation,
+    Sphere,
+)
+from liegroups.special_euclidean import SE, SpecialEuclidean
+from liegroups.special_orthogonal import SO, SpecialOrthogonal
 from liegroups.translation import T2, T3, Translation
 from liegroups.trivial import Trivial
 
 __all__ = [
+    "SE",
     "SE2",
     "SE3",
+    "SL2",
+    "SO",
     "SO2",
     "SO3",
     "T2",
     "T3",
+    "Aff2",
+    "Aff3",
+    "Affine",
     "AffineGroup",
+    "AlgebraNorm",
+    "Bessel",
+    "BumpEnvelope",
     "Concat",
     "ConcentricSpheres",
+    "CyclicGroup",
+    "DihedralGroup",
+    "DirectProduct",
     "Distance",
+    "E",
+    "Envelope",
     "Equivariance",
     "EuclideanSpace",
+    "FiniteGroup",
+    "FiniteSubgroup",
+    "Frames",
+    "FullOrbit",
+    "Gaussian",
+    "GeneralLinear",
+    "GivenElements",
+    "Grid",
+    "GroupItself",
     "Haar",
+    "Heisenberg",
     "HomogeneousSpace",
+    "IcosahedralGroup",
     "Invariant",
     "InverseDistance",
     "LieGroup",
     "Lifted",
+    "O",
+    "OctahedralGroup",
     "OrbitLabels",
     "PerHead",
+    "PolynomialEnvelope",
+    "PositionOrientation",
+    "PositiveScaling",
+    "Proposal",
+    "RadialBasis",
+    "RadialFunctions",
+    "RelativeMatrix",
     "RelativePose",
+    "RelativePositionOrientation",
     "RotationGroup",
+    "RotationScaling",
     "Sampler",
+    "SemidirectProduct",
+    "Sim",
+    "SpecialEuclidean",
+    "SpecialOrthogonal",
+    "Sphere",
+    "TetrahedralGroup",
     "Translation",
     "Trivial",
+    "finite_subgroup",
     "lift",
 ]

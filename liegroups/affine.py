@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from liegroups.group import LieGroup
+from liegroups.trivial import Trivial
 
 if TYPE_CHECKING:
     from liegroups.spaces import HomogeneousSpace
@@ -20,12 +21,18 @@ class AffineGroup(LieGroup):
 
     Algebra coordinates are the n translations first, then those of ``linear``. Every operation
     follows from the group of linear parts; the closed forms of SE(2) and SE(3) override two.
+
+    A subclass declares ``linear``; `Affine` takes it as an argument.
+
+    Attributes:
+        linear: The group H of linear parts, n × n matrices: the stabilizer of the origin.
     """
 
-    @property
-    @abstractmethod
-    def linear(self) -> LieGroup:
-        """The group of linear parts, n × n matrices: the stabilizer of the origin."""
+    if TYPE_CHECKING:
+        # A subclass has a property or a field; a property here would stand in the field's way.
+        @property
+        def linear(self) -> LieGroup:
+            """The group of linear parts, n × n matrices: the stabilizer of the origin."""
 
     @property
     def space_dim(self) -> int:
@@ -77,8 +84,15 @@ class AffineGroup(LieGroup):
         """Logarithm (V⁻¹b, log A), with V = ∫₀¹ exp(s log A) ds."""
         a, b = self.split(g)
         tangent = self.linear.log(a)
-        translation = torch.linalg.solve(self._integrated_exp(tangent), b)
-        return torch.cat((translation, tangent), -1)
+        if self.linear.dim == 0:
+            return torch.where(self.in_range_of_exp(g)[..., None], b, torch.nan)
+        defined = tangent.isfinite().all(-1, keepdim=True)
+        integrated = self._integrated_exp(torch.where(defined, tangent, 0))
+        translation = torch.linalg.solve(integrated, b)
+        return torch.cat((torch.where(defined, translation, torch.nan), tangent), -1)
+
+    def in_range_of_exp(self, g: Tensor) -> Tensor:
+        return self.linear.in_range_of_exp(self.split(g)[0])
 
     def _integrated_exp(self, tangent: Tensor) -> Tensor:
         """∫₀¹ exp(s X) ds as the corner block of exp([[X, 1], [0, 0]]) (Van Loan 1978)."""
@@ -139,3 +153,30 @@ class AffineGroup(LieGroup):
         bottom = torch.zeros(n + 1, dtype=top.dtype, device=top.device)
         bottom[n] = 1
         return torch.cat((top, bottom.expand(*batch, 1, n + 1)), -2)
+
+
+@dataclass(frozen=True)
+class Affine(AffineGroup):
+    """Rⁿ ⋊ H, the maps x ↦ Ax + b with A in any group H of n × n matrices.
+
+    Coordinates: the n translations, then those of H. For a finite H, such as a point group of a
+    crystal, the coordinates are the translations alone, and ``exp`` reaches only those.
+
+    Args:
+        linear: The group H of the linear parts.
+
+    Example:
+        >>> import torch
+        >>> from liegroups import PositiveScaling
+        >>> group = Affine(PositiveScaling(2))
+        >>> group.basis_labels
+        ('x', 'y', 's')
+        >>> [round(x, 4) for x in group.exp(torch.tensor([0.0, 0.0, 1.0])).diagonal().tolist()]
+        [2.7183, 2.7183, 1.0]
+    """
+
+    linear: LieGroup
+
+    @property
+    def is_abelian(self) -> bool:
+        return isinstance(self.linear, Trivial)

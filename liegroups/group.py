@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from liegroups.matrix_log import group_log
+
 if TYPE_CHECKING:
     from liegroups.spaces import HomogeneousSpace
 
@@ -22,8 +24,9 @@ class LieGroup(ABC):
     operation broadcasts over the leading axes and follows the dtype and device of its input.
     Groups are frozen dataclasses without tensors: hashable, picklable, comparable.
 
-    A new group declares its facts, implements ``algebra_basis``, ``log`` and ``sample``, and
-    overrides the rest only for speed. ``liegroups.testing.lie_group_suite`` checks all of it.
+    A new group declares its facts, implements ``algebra_basis`` and ``sample``, and overrides the
+    rest only for speed, or to say more than the defaults know: ``in_range_of_exp``,
+    ``default_space``. ``liegroups.testing.lie_group_suite`` checks all of it.
     """
 
     # ---- declare -----------------------------------------------------------------------------
@@ -65,17 +68,6 @@ class LieGroup(ABC):
         """Basis of the Lie algebra, ``(dim, m, m)`` in float64 on the CPU."""
 
     @abstractmethod
-    def log(self, g: Tensor) -> Tensor:
-        """Principal logarithm, the inverse of ``exp`` near the identity.
-
-        Args:
-            g: Elements ``(*batch, m, m)``.
-
-        Returns:
-            Algebra coordinates ``(*batch, dim)``.
-        """
-
-    @abstractmethod
     def sample(
         self,
         shape: Sequence[int] = (),
@@ -111,6 +103,34 @@ class LieGroup(ABC):
             ValueError: If the last axis is not of length ``dim``.
         """
         return torch.linalg.matrix_exp(self.hat(a))
+
+    def log(self, g: Tensor) -> Tensor:
+        """Principal logarithm, the inverse of ``exp`` near the identity.
+
+        By default any matrix logarithm that lies in the algebra, right with its first two
+        derivatives, at the price of a few dozen matrix inversions in float64.
+
+        Args:
+            g: Elements ``(*batch, m, m)``.
+
+        Returns:
+            Algebra coordinates ``(*batch, dim)``; NaN where ``in_range_of_exp`` is False.
+
+        Raises:
+            ValueError: If the last two axes do not have the size of the group's matrices.
+        """
+        self.check_element(g)
+        return group_log(self, g)
+
+    def in_range_of_exp(self, g: Tensor) -> Tensor:
+        """Whether elements have a logarithm, ``(*batch,)``: always, unless a group says otherwise.
+
+        The exponential map is onto for connected compact and for nilpotent groups, for SE(n)
+        and Sim(n). It is not for groups in several pieces, such as O(n), which it maps to the
+        piece of the identity, and not for SL(2) or affine groups.
+        """
+        self.check_element(g)
+        return torch.ones(g.shape[:-2], dtype=torch.bool, device=g.device)
 
     def hat(self, a: Tensor) -> Tensor:
         """Matrix Σ aᵢ Eᵢ ``(*batch, m, m)`` of algebra coordinates ``(*batch, dim)``."""

@@ -14,6 +14,8 @@ from math import factorial
 import torch
 from torch import Tensor
 
+_COSINE = tuple((-1) ** j / factorial(2 * j) for j in range(12))
+_SINE = tuple((-1) ** j / factorial(2 * j + 1) for j in range(12))
 _STUMPFF_2 = tuple((-1) ** j / factorial(2 * j + 2) for j in range(12))
 _STUMPFF_3 = tuple((-1) ** j / factorial(2 * j + 3) for j in range(12))
 _ARCTAN = tuple((-1) ** j / (2 * j + 1) for j in range(16))
@@ -112,3 +114,43 @@ def safe_norm(x: Tensor) -> Tensor:
     squared = (x * x).sum(-1)
     positive = squared > 0
     return torch.where(positive, torch.where(positive, squared, 1).sqrt(), 0)
+
+
+def circular(t: Tensor) -> tuple[Tensor, Tensor]:
+    """Evaluate cos(√t) and sin(√t)/√t for t of any sign: cosh(√-t) and sinh(√-t)/√-t below zero.
+
+    Args:
+        t: Any shape.
+
+    Returns:
+        The two functions, each of the shape of ``t``.
+    """
+    small, positive = t.abs() < 1, t > 0
+    near = torch.where(small, t, 0)
+    turn = torch.where(~small & positive, t, 1).sqrt()
+    stretch = torch.where(~small & ~positive, -t, 1).sqrt()
+    cosine = torch.where(positive, turn.cos(), stretch.cosh())
+    sine = torch.where(positive, turn.sin() / turn, stretch.sinh() / stretch)
+    return (
+        torch.where(small, _horner(_COSINE, near), cosine),
+        torch.where(small, _horner(_SINE, near), sine),
+    )
+
+
+def inverse_sine_quotient(q: Tensor, c: Tensor) -> Tensor:
+    """Evaluate √t / sin(√t) from q = sin²(√t) and c = cos(√t), with √t in [0, π), or t < 0.
+
+    Args:
+        q: Square of the sine; negative for t < 0, where it is -sinh²(√-t).
+        c: Cosine, same shape; positive where ``q`` is not.
+
+    Returns:
+        The quotient, of the shape of ``q``: 1 at t = 0.
+    """
+    small = (16 * q.abs() < c * c) & (c > 0)
+    ratio = torch.where(small, q, 0) / torch.where(small, c * c, 1)
+    series = _horner(_ARCTAN, ratio) / torch.where(small, c, 1)
+    sine = torch.where(~small & (q > 0), q, 1).sqrt()
+    turn = torch.atan2(sine, torch.where(small, 1, c)) / sine
+    stretch = torch.where(~small & (q < 0), -q, 1).sqrt()
+    return torch.where(small, series, torch.where(q > 0, turn, torch.asinh(stretch) / stretch))

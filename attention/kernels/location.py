@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from attention.kernels.pairwise_mlp import pairwise_mlp
 
-
 _STEEPNESS = 3.0
 
 

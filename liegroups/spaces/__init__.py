@@ -2,6 +2,15 @@
 
 from liegroups.spaces.base import HomogeneousSpace
 from liegroups.spaces.euclidean import EuclideanSpace
-from liegroups.spaces.spheres import ConcentricSpheres
+from liegroups.spaces.position_orientation import PositionOrientation
+from liegroups.spaces.principal import GroupItself
+from liegroups.spaces.spheres import ConcentricSpheres, Sphere
 
-__all__ = ["ConcentricSpheres", "EuclideanSpace", "HomogeneousSpace"]
+__all__ = [
+    "ConcentricSpheres",
+    "EuclideanSpace",
+    "GroupItself",
+    "HomogeneousSpace",
+    "PositionOrientation",
+    "Sphere",
+]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from liegroups.equivariance import Equivariance
 from liegroups.group import LieGroup
+
+if TYPE_CHECKING:
+    from liegroups.samplers import Sampler
 
 
 class HomogeneousSpace(ABC):
@@ -61,6 +66,14 @@ class HomogeneousSpace(ABC):
         """
         return False
 
+    @property
+    def linear(self) -> LieGroup | None:
+        """The group of n × n matrices that ``turn`` takes; None where there is none.
+
+        Frames and finite orbits are taken from it.
+        """
+        return None
+
     # ---- must implement ----------------------------------------------------------------------
 
     @abstractmethod
@@ -103,6 +116,48 @@ class HomogeneousSpace(ABC):
     def is_singular(self, x: Tensor) -> Tensor:
         """Whether each point, ``(*batch,)``, is fixed by the whole group."""
         return torch.zeros(x.shape[:-1], dtype=torch.bool, device=x.device)
+
+    def nearest_point(self, x: Tensor) -> Tensor:
+        """A point near any coordinates ``(*batch, point_dim)``; the identity map on the space.
+
+        A space whose points are not all of Rⁿ overrides it.
+        """
+        return x
+
+    def cocycle(self, g: Tensor, x: Tensor) -> Tensor:
+        """The c(g, x) with g s(x) = s(gx) c(g, x), which fixes the representative of x's orbit.
+
+        Args:
+            g: Elements ``(*batch, m, m)``.
+            x: Points ``(*batch, point_dim)``.
+
+        Returns:
+            Elements ``(*batch, m, m)``.
+        """
+        return self.group.relative(self.section(self.act(g, x)), g @ self.section(x))
+
+    def turn(self, a: Tensor) -> Tensor:
+        """The element ``(*batch, m, m)`` that turns the space by ``a`` in ``linear``."""
+        raise NotImplementedError(f"{self} has no group of matrices to turn by.")
+
+    def vectors(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Vectors that a cloud spans, which turn with it and see nothing else of its motion.
+
+        Args:
+            x: Clouds ``(*batch, points, point_dim)``.
+            mask: Booleans ``(*batch, points)``, True for points that exist; all when absent.
+
+        Returns:
+            One or several vectors a point, ``(*batch, points, count, n)``, on which ``linear``
+            acts by multiplication.
+        """
+        raise NotImplementedError(f"{self} has no group of matrices that turns vectors.")
+
+    # ---- derived -----------------------------------------------------------------------------
+
+    def equivariance(self, sampler: Sampler) -> Equivariance:
+        """What the lift by a sampler can promise on this space."""
+        return sampler.equivariance(self)
 
     # ---- checks at the door ------------------------------------------------------------------
 

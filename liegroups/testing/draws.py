@@ -20,6 +20,8 @@ from liegroups.spaces import HomogeneousSpace
 ANGLES = (1.0, 0.0, 1e-12, 1e-7, 1e-3, pi - 1e-3, pi - 1e-6, pi, 10.0)
 """Sizes of tangents, as ``spectral_angle`` measures them, that have broken formulas before."""
 
+_LARGEST_GROWTH = 5.0
+
 PointKind = Literal["generic", "origin", "axis", "near axis"]
 CloudKind = Literal["generic", "coincident", "collinear", "planar", "origin", "single"]
 POINT_KINDS: tuple[PointKind, ...] = get_args(PointKind)
@@ -33,9 +35,17 @@ def spectral_angle(group: LieGroup, a: Tensor) -> Tensor:
     exponential map of any matrix group is injective, and its inverse there is the principal
     logarithm (Higham 2008, Functions of Matrices, theorem 1.31).
     """
-    basis = group.algebra_basis()
-    x = torch.einsum("...d,dij->...ij", a.detach().double(), basis)
-    return eigenvalues(x).imag.abs().amax(-1)
+    return eigenvalues(_hat(group, a)).imag.abs().amax(-1)
+
+
+def _growth(group: LieGroup, a: Tensor) -> Tensor:
+    """A bound on log |exp(±a)|, the largest eigenvalue of the symmetric part (Dahlquist 1958)."""
+    x = _hat(group, a)
+    return torch.linalg.eigvalsh((x + x.mT) / 2).abs().amax(-1)
+
+
+def _hat(group: LieGroup, a: Tensor) -> Tensor:
+    return torch.einsum("...d,dij->...ij", a.detach().double(), group.algebra_basis())
 
 
 def eigenvalues(x: Tensor) -> Tensor:
@@ -58,7 +68,8 @@ def tangent(
 
     Seeds below ``dim`` name the directions of the basis, one after the other along the batch;
     larger seeds name random directions. Where a direction turns nothing (a translation, a
-    scaling), ``angle`` is its Euclidean length.
+    scaling), ``angle`` is its Euclidean length. Tangents along which ``exp`` may grow beyond e⁵
+    are shortened: float32 would not hold the rest of the matrix beside its largest entry.
 
     Args:
         group: The group.
@@ -82,6 +93,7 @@ def tangent(
     length = a.norm(dim=-1)
     turned = spectral_angle(group, a)
     unit = torch.where(turned > 0.1 * length, turned, length)
+    unit = torch.maximum(unit, _growth(group, a) * angle / _LARGEST_GROWTH)
     return (a * (angle / unit)[..., None]).to(dtype)
 
 
@@ -111,8 +123,7 @@ def element(
         generator = torch.Generator().manual_seed(seed)
         return group.sample(batch, generator=generator, dtype=torch.float64).to(dtype)
     a = tangent(group, seed, angle, batch)
-    hat = torch.einsum("...d,dij->...ij", a, group.algebra_basis())
-    return torch.linalg.matrix_exp(hat).to(dtype)
+    return torch.linalg.matrix_exp(_hat(group, a)).to(dtype)
 
 
 def point(

@@ -16,6 +16,8 @@ HEAVY = [
     "pytest",
     "pytorch_lightning",
     "scipy",
+    "sympy",
+    "torch._dynamo",
 ]
 
 

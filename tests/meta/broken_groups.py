@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from liegroups import SE2, SE3, SO2, SO3
+from liegroups import SE2, SE3, SL2, SO2, SO3, LieGroup
 from liegroups.so2 import planar_rotation
 from liegroups.so3 import quaternion_to_matrix, skew_part
 
@@ -439,6 +439,20 @@ class ExpCheckedByTorch(SO3):
         return torch.einsum("...d,dij->...ij", a, self.algebra_basis().to(a))
 
 
+@dataclass(frozen=True)
+class RangeOfExpForgotten(SL2):
+    """log is NaN where there is none, and nothing tells so beforehand."""
+
+    def in_range_of_exp(self, g):
+        return LieGroup.in_range_of_exp(self, g)
+
+
+@dataclass(frozen=True)
+class RangeOfExpTooSmall(SO3):
+    def in_range_of_exp(self, g):
+        return g.diagonal(dim1=-2, dim2=-1).sum(-1) > 0
+
+
 BROKEN_GROUPS = [
     (LabelMissing(), "dimensions_are_as_declared"),
     (BasisTwice(), "basis_is_independent"),
@@ -465,6 +479,8 @@ BROKEN_GROUPS = [
     (LogTransposed(), "exp_inverts_log"),
     (LogInExpOutOfStep(), "log_is_right_where_defined"),
     (LogTransposed(), "log_is_right_where_defined"),
+    (RangeOfExpForgotten(), "log_is_defined_on_the_range_of_exp"),
+    (RangeOfExpTooSmall(), "log_is_defined_on_the_range_of_exp"),
     (ComposeWithTranspose(), "composition_is_associative"),
     (SemidirectReversed(), "composition_is_the_matrix_product"),
     (Direct(), "composition_is_the_matrix_product"),

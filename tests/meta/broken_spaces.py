@@ -15,6 +15,7 @@ from liegroups import (
     Distance,
     EuclideanSpace,
     RelativePose,
+    Sphere,
     Trivial,
 )
 from tests.meta.broken_groups import AngleOfWrongLaw, SampleIgnoresGenerator
@@ -101,6 +102,44 @@ class ClaimsConstantCocycle(ConcentricSpheres):
 
 
 @dataclass(frozen=True)
+class CocycleInverted(EuclideanSpace):
+    def cocycle(self, g, x):
+        return super().cocycle(self.group.inverse(g), x)
+
+
+@dataclass(frozen=True)
+class NearestPointOffTheSide(Sphere):
+    def nearest_point(self, x):
+        return super().nearest_point(x + 0.1)
+
+
+@dataclass(frozen=True)
+class TurnTransposed(ConcentricSpheres):
+    def turn(self, a):
+        return a.mT
+
+
+@dataclass(frozen=True)
+class VectorsNotCentered(EuclideanSpace):
+    def vectors(self, x, mask=None):
+        return x[..., None, :]
+
+
+@dataclass(frozen=True)
+class VectorsSeePadding(EuclideanSpace):
+    def vectors(self, x, mask=None):
+        return super().vectors(x)
+
+
+@dataclass(frozen=True)
+class VectorsOfOneAxis(ConcentricSpheres):
+    """Vectors that do not turn with the cloud."""
+
+    def vectors(self, x, mask=None):
+        return x.norm(dim=-1)[..., None, None] * torch.eye(x.shape[-1]).to(x)[:1]
+
+
+@dataclass(frozen=True)
 class ActOnRows(ConcentricSpheres):
     """Written for one batch axis, transposes what it should not."""
 
@@ -159,6 +198,12 @@ BROKEN_SPACES = [
     (LabelConstant(SO3()), "orbit_label_separates_orbits"),
     (DeniesIsometric(SE3()), "is_isometric_is_right"),
     (ClaimsConstantCocycle(SO3()), "constant_cocycle_is_constant"),
+    (CocycleInverted(SE3()), "cocycle_agrees_with_its_default"),
+    (NearestPointOffTheSide(SO3()), "nearest_point_is_the_identity_on_points"),
+    (TurnTransposed(SO3()), "vectors_turn_with_the_cloud"),
+    (VectorsNotCentered(SE3()), "vectors_turn_with_the_cloud"),
+    (VectorsSeePadding(SE2()), "vectors_turn_with_the_cloud"),
+    (VectorsOfOneAxis(SO3()), "vectors_turn_with_the_cloud"),
     (ActOnRows(SO3()), "space_operations_broadcast"),
     (LabelByRoot(SO3()), "space_derivatives_are_finite"),
     (SpaceNotHashable(SO3()), "space_is_a_value"),
@@ -168,6 +213,9 @@ BROKEN_SPACES = [
     (WrongStabilizerLaw(SO3()), "haar_lift_is_equivariant_in_distribution"),
     (ClaimsConstantCocycle(SO3()), "haar_lift_is_equivariant_in_distribution"),
     (OriginUndeclared(SO3()), "haar_lift_is_equivariant_in_distribution"),
+    (VectorsNotCentered(SE3()), "frames_are_exact"),
+    (VectorsOfOneAxis(SO3()), "frames_are_exact"),
+    (CocycleInverted(SE3()), "frames_are_exact"),
     (EuclideanSpace(_SE3WithoutGenerator()), "fixed_lift_depends_on_the_place_alone"),
 ]
 

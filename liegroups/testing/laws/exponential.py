@@ -80,7 +80,11 @@ def log_inverts_exp(group: LieGroup, a: Tangents) -> None:
 
 @law
 def exp_inverts_log(group: LieGroup, a: Tangents) -> None:
-    """exp(log(g)) = g for every g = exp(a), however large a is."""
+    """exp(log(g)) = g for every g = exp(a), however large a is.
+
+    Unless exp(a) is singular to rounding, in a group that is not compact.
+    """
+    a = torch.where(_is_invertible(group, a)[..., None], a, 0)
     g = group.exp(a)
     b = group.log(g)
     require_finite(b, "log(exp(a))", 1, a=a)
@@ -90,19 +94,37 @@ def exp_inverts_log(group: LieGroup, a: Tangents) -> None:
 
 @law
 def log_is_right_where_defined(group: LieGroup, g: Elements) -> None:
-    """exp(log(g)) = g for every element, unless log raises ValueError or returns no number.
+    """exp(log(g)) = g for every element in the range of exp, unless log raises ValueError.
 
-    Where exp is not onto, log says so in one of these two ways.
+    Where exp is not onto, ``in_range_of_exp`` tells where it has values.
     """
     try:
         b = group.log(g)
     except ValueError:
         return
-    defined = b.isfinite().all(-1)
+    defined = group.in_range_of_exp(g) & b.isfinite().all(-1)
     b = torch.where(defined[..., None], b, 0)
     expected = torch.where(defined[..., None, None], g, torch.eye(g.shape[-1], dtype=g.dtype))
     allowed = _rounding_of_exp(group, b) * size(group.exp(-b), 2)
     require_close(group.exp(b), expected, allowed, 2, g=g)
+
+
+@law
+def log_is_defined_on_the_range_of_exp(group: LieGroup, a: Tangents, g: Elements) -> None:
+    """in_range_of_exp is True for exp(a), and elsewhere exactly where log is a number.
+
+    A group of dimension zero has no coordinate to be a number or not.
+    """
+    inside = group.in_range_of_exp(group.exp(a)) | ~_is_invertible(group, a)
+    require_all(inside, "in_range_of_exp(exp(a)) is False", a=a)
+    if group.dim == 0:
+        return
+    try:
+        defined = group.log(g).isfinite().all(-1)
+    except ValueError:
+        return
+    claimed = group.in_range_of_exp(g)
+    require_all(claimed == defined, "in_range_of_exp(g) is not where log(g) is a number", g=g)
 
 
 def is_principal(group: LieGroup, a: Tensor) -> Tensor:
@@ -118,18 +140,35 @@ def is_principal(group: LieGroup, a: Tensor) -> Tensor:
 def rounding_of_log(group: LieGroup, a: Tensor) -> Tensor:
     """Error to accept in log(exp(a)): a few roundings of exp(a), and what they become.
 
-    A relative error δ of exp(a) moves the logarithm by φ(ad a)⁻¹δ, with φ(z) = (1 - e⁻ᶻ)/z.
+    A relative error δ of exp(a) moves the logarithm by φ(ad a)⁻¹δ; see `condition_of_log`.
+    """
+    if group.dim == 0:
+        return torch.zeros(a.shape[:-1], dtype=torch.float64)
+    back = size(LieGroup.exp(group, -a.detach().double()), 2)
+    return condition_of_log(group, a) * back * _rounding_of_exp(group, a)
+
+
+def condition_of_log(group: LieGroup, a: Tensor) -> Tensor:
+    """Norm of φ(ad a)⁻¹, φ(z) = (1 - e⁻ᶻ)/z, at least one: the derivative of log at exp(a).
+
+    It is infinite where exp is not one to one nearby: for two planes that both turn by π.
     """
     ad = adjoint_operator(group, a)
     n = group.dim
     if n == 0:
-        return torch.zeros(a.shape[:-1], dtype=torch.float64)
+        return torch.ones(a.shape[:-1], dtype=torch.float64)
     eye = torch.eye(n, dtype=torch.float64).expand(ad.shape)
     block = torch.nn.functional.pad(torch.cat((-ad, eye), -1), (0, 0, 0, n))
     differential = torch.linalg.matrix_exp(block)[..., :n, n:]
-    condition = torch.linalg.matrix_norm(torch.linalg.inv(differential), torch.inf).clamp(min=1)
-    back = size(LieGroup.exp(group, -a.detach().double()), 2)
-    return condition * back * _rounding_of_exp(group, a)
+    inverse, info = torch.linalg.inv_ex(differential)
+    norm = torch.linalg.matrix_norm(inverse, torch.inf).clamp(min=1)
+    return torch.where(info == 0, norm, torch.inf)
+
+
+def _is_invertible(group: LieGroup, a: Tensor) -> Tensor:
+    """Whether exp(a), rounded, is far from singular matrices."""
+    condition = size(LieGroup.exp(group, a.double()), 2) * size(LieGroup.exp(group, -a.double()), 2)
+    return allowance(Kind.TRANSCENDENTAL, a.dtype, condition * size(a, 1)) < 1
 
 
 def _rounding_of_exp(group: LieGroup, a: Tensor) -> Tensor:
@@ -147,4 +186,5 @@ EXPONENTIAL_LAWS = (
     log_inverts_exp,
     exp_inverts_log,
     log_is_right_where_defined,
+    log_is_defined_on_the_range_of_exp,
 )

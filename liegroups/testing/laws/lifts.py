@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from liegroups.equivariance import Equivariance
-from liegroups.lifting import Haar, Sampler, lift
+from liegroups.lifting import lift
+from liegroups.samplers import Frames, Haar, Sampler
 from liegroups.spaces import HomogeneousSpace
 from liegroups.testing.draws import cloud, element, point
 from liegroups.testing.laws.law import (
@@ -65,6 +66,33 @@ def haar_lift_is_equivariant_in_distribution(space: HomogeneousSpace) -> None:
             f"a moment of lift(gx) differs from that of g lift(x) with |z| = {z:.1f}"
             f"{' (shared draws)' if shared else ''}",
         )
+
+
+@law
+def frames_are_exact(space: HomogeneousSpace, g: Elements, x: Clouds) -> None:
+    """The poses between the points of lift(gx) are those of lift(x), wherever frames exist.
+
+    On clouds of every kind, in float64: coincident, collinear, planar, of a single point. The
+    elements move the representatives of the points to the points.
+    """
+    g, x = space.group.project(g.reshape(-1, *g.shape[-2:])[0].double()), x.double()
+    for sampler in (Frames(), Frames(radius=0.7)):
+        try:
+            sampler.equivariance(space)
+        except ValueError:
+            continue
+        before, after = (lift(space, y, sampler) for y in (x, space.act(g, x)))
+        # An axis of length t before it is normalized turns by ε/t through rounding, and with it
+        # those that are made from it.
+        lost = torch.finfo(x.dtype).eps ** -0.5
+        scale = lost * size(x, 2) * size(g, 2) ** 2
+        allowed = allowance(Kind.TRANSCENDENTAL, x.dtype, scale)
+        moved = space.act(before.element, space.representative(before.point))
+        require_close(moved, before.point, allowed[..., None, None], 1, f"{sampler}, points", x=x)
+        poses = [
+            space.group.relative(y.element, y.element[..., :1, :1, :, :]) for y in (before, after)
+        ]
+        require_close(poses[1], poses[0], allowed[..., None, None], 2, f"{sampler}, poses", g=g)
 
 
 @law
@@ -148,5 +176,6 @@ LIFT_LAWS = (
     lift_lies_over_the_points,
     section_lift_is_exact_without_a_stabilizer,
     haar_lift_is_equivariant_in_distribution,
+    frames_are_exact,
     fixed_lift_depends_on_the_place_alone,
 )

@@ -13,6 +13,7 @@ from liegroups.testing.draws import element, point
 from liegroups.testing.laws.calculus import gradients
 from liegroups.testing.laws.contract import require_refusal, require_value
 from liegroups.testing.laws.law import (
+    Clouds,
     Elements,
     Points,
     StabilizerElements,
@@ -146,6 +147,68 @@ def constant_cocycle_is_constant(
 
 
 @law
+def cocycle_agrees_with_its_default(space: HomogeneousSpace, g: Elements, x: Points) -> None:
+    """cocycle(g, x) = section(gx)⁻¹ g section(x)."""
+    s = space.section(x)
+    inverse = LieGroup.inverse(space.group, space.section(space.act(g, x)))
+    allowed = _rounding(x, g, s, inverse)
+    require_close(space.cocycle(g, x), inverse @ g @ s, allowed, 2, g=g, x=x)
+
+
+@law
+def nearest_point_is_the_identity_on_points(
+    space: HomogeneousSpace, g: Elements, x: Points
+) -> None:
+    """nearest_point(x) = x for points, those that the group moves among them."""
+    moved = space.act(g, x)
+    for y in (x, moved):
+        require_close(space.nearest_point(y), y, _rounding(y, g) * size(x, 1), 1, g=g, x=x)
+
+
+@law
+def vectors_turn_with_the_cloud(space: HomogeneousSpace, g: Elements, x: Clouds) -> None:
+    """vectors(turn(a) x) = a vectors(x), and their inner products do not change in any motion.
+
+    Where the space has no ``linear`` there is nothing to hold; the inner products are those of
+    orthogonal ``linear``. Points that the mask leaves out have no influence.
+    """
+    if space.linear is None:
+        return
+    a, b = (element(space.linear, seed, None, (), torch.float64).to(x) for seed in (21, 22))
+    product = space.turn(a) @ space.turn(b)
+    require_close(
+        space.turn(a @ b),
+        product,
+        allowance(Kind.ARITHMETIC, x.dtype, size(a, 2) * size(b, 2)),
+        2,
+        "turn",
+        a=a,
+        b=b,
+    )
+    before, after = space.vectors(x), space.vectors(space.act(space.turn(a), x))
+    count = x.shape[-2]
+    shape = tuple(before.shape)
+    require(
+        shape[: x.ndim - 1] == tuple(x.shape[:-1]) and shape[x.ndim :] == (a.shape[-1],),
+        f"vectors has shape {shape}",
+    )
+    # Vectors may come in units of a size that rounding leaves of coincident points.
+    allowed = allowance(Kind.TRANSCENDENTAL, x.dtype, size(before, 3) * size(x, 2).amax())
+    allowed = allowed * size(a, 2) * size(g, 2).amax() ** 2
+    require_close(after, before @ a.mT, allowed[..., None, None], 1, "turned", x=x)
+    if space.linear.is_orthogonal:
+        g = g.reshape(-1, *g.shape[-2:])[0]
+        moved = space.vectors(space.act(g, x))
+        grams = [y.flatten(-3, -2) @ y.flatten(-3, -2).mT for y in (before, moved)]
+        scale = (allowed * size(before, 3))[..., None, None]
+        require_close(grams[1], grams[0], scale, 0, "inner products", g=g, x=x)
+    padded = torch.cat((x, x.new_ones(x[..., :1, :].shape) * 7), -2)
+    mask = torch.arange(count + 1) < count
+    kept = space.vectors(padded, mask.expand(padded.shape[:-1]))[..., :count, :, :]
+    require_close(kept, before, allowed[..., None, None], 1, "with padding", x=x)
+
+
+@law
 def space_operations_broadcast(space: HomogeneousSpace, g: Elements, x: Points) -> None:
     """Every operation keeps the dtype, and broadcasts over leading axes, also empty ones."""
     m, n = space.group.matrix_size, space.point_dim
@@ -241,6 +304,9 @@ SPACE_LAWS = (
     orbit_label_separates_orbits,
     is_isometric_is_right,
     constant_cocycle_is_constant,
+    cocycle_agrees_with_its_default,
+    nearest_point_is_the_identity_on_points,
+    vectors_turn_with_the_cloud,
     space_operations_broadcast,
     space_derivatives_are_finite,
     space_is_a_value,

@@ -58,7 +58,9 @@ def relative_is_the_pose(group: LieGroup, g: Elements, h: Elements) -> None:
 @law
 def relative_is_left_invariant(group: LieGroup, g: Elements, h: Elements, k: Elements) -> None:
     """relative(kg, kh) = relative(g, h)."""
-    allowed = _rounding(g, LieGroup.inverse(group, g), k, LieGroup.inverse(group, k), h)
+    # Twice: for the rounding errors of the inverse, and for what they are multiplied with.
+    factors = (g, LieGroup.inverse(group, g), k, LieGroup.inverse(group, k))
+    allowed = _rounding(*factors, *factors, h)
     require_close(group.relative(k @ g, k @ h), group.relative(g, h), allowed, 2, g=g, h=h, k=k)
 
 
@@ -83,8 +85,10 @@ def adjoint_is_conjugation(group: LieGroup, g: Elements, a: Tangents) -> None:
     inverse = LieGroup.inverse(group, g)
     b = (group.adjoint(g) @ a[..., None])[..., 0]
     conjugated = g @ LieGroup.exp(group, a) @ inverse
-    scale = size(a, 1) * _TRANSCENDENTAL * size(LieGroup.exp(group, a), 2)
-    require_close(group.exp(b), conjugated, scale * _rounding(g, inverse), 2, g=g, a=a)
+    scale = size(a, 1) * size(b, 1) * _TRANSCENDENTAL * size(LieGroup.exp(group, a), 2)
+    # Twice: for the rounding errors of b, and for what the exponential makes of them.
+    allowed = scale * _rounding(g, inverse, g, inverse)
+    require_close(group.exp(b), conjugated, allowed, 2, g=g, a=a)
 
 
 @law
@@ -97,7 +101,9 @@ def adjoint_agrees_with_its_default(group: LieGroup, g: Elements) -> None:
 @law
 def adjoint_is_a_homomorphism(group: LieGroup, g: Elements, h: Elements) -> None:
     """Ad(gh) = Ad(g) Ad(h)."""
-    allowed = _rounding(g, LieGroup.inverse(group, g), h, LieGroup.inverse(group, h))
+    # Twice: for the rounding errors of the inverse, and for what they are multiplied with.
+    factors = (g, LieGroup.inverse(group, g), h, LieGroup.inverse(group, h))
+    allowed = _rounding(*factors, *factors)
     require_close(group.adjoint(g @ h), group.adjoint(g) @ group.adjoint(h), allowed, 2, g=g, h=h)
 
 

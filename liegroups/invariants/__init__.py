@@ -1,0 +1,40 @@
+"""Invariants of pairs of lifted points: what a kernel may see.
+
+An invariant I satisfies I(g·target, g·source) = I(target, source) for every element g. It has no
+parameters and holds no group; it is called with the space and the two ends of the pairs.
+"""
+
+from liegroups.invariants.base import Invariant
+from liegroups.invariants.combinations import Concat, PerHead
+from liegroups.invariants.distances import Distance, InverseDistance, OrbitLabels
+from liegroups.invariants.poses import AlgebraNorm, RelativeMatrix, RelativePose
+from liegroups.invariants.position_orientation import RelativePositionOrientation
+from liegroups.invariants.radial import (
+    Bessel,
+    BumpEnvelope,
+    Envelope,
+    Gaussian,
+    PolynomialEnvelope,
+    RadialBasis,
+    RadialFunctions,
+)
+
+__all__ = [
+    "AlgebraNorm",
+    "Bessel",
+    "BumpEnvelope",
+    "Concat",
+    "Distance",
+    "Envelope",
+    "Gaussian",
+    "Invariant",
+    "InverseDistance",
+    "OrbitLabels",
+    "PerHead",
+    "PolynomialEnvelope",
+    "RadialBasis",
+    "RadialFunctions",
+    "RelativeMatrix",
+    "RelativePose",
+    "RelativePositionOrientation",
+]

@@ -1,0 +1,48 @@
+"""What every invariant of pairs of lifted points has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from liegroups.lifting import Lifted
+from liegroups.spaces import HomogeneousSpace
+
+
+class Invariant(ABC):
+    """A map from pairs of lifted points to features that the group leaves unchanged."""
+
+    @property
+    @abstractmethod
+    def sees_lift(self) -> bool:
+        """Whether the value depends on the elements over the points, or on the points alone.
+
+        An invariant of the points alone is exact however the points were lifted.
+        """
+
+    @abstractmethod
+    def dim(self, space: HomogeneousSpace) -> int:
+        """Number of features a pair.
+
+        Raises:
+            ValueError: If the space does not have this invariant.
+        """
+
+    @abstractmethod
+    def __call__(self, space: HomogeneousSpace, target: Lifted, source: Lifted) -> Tensor:
+        """Evaluate the invariant.
+
+        Args:
+            space: The space of the points.
+            target: The ends gᵢ, batch shape broadcastable with that of ``source``.
+            source: The ends gⱼ.
+
+        Returns:
+            Features ``(*pairs, dim)``.
+        """
+
+    def head_mask(self, space: HomogeneousSpace, heads: int) -> Tensor:
+        """Which of ``heads`` attention heads see which features, booleans ``(heads, dim)``."""
+        return torch.ones(heads, self.dim(space), dtype=torch.bool)
