@@ -50,7 +50,16 @@ from liegroups.lifting import Lifted, lift
 from liegroups.orthogonal import E, O
 from liegroups.products import DirectProduct, SemidirectProduct
 from liegroups.rotation import RotationGroup
-from liegroups.samplers import Frames, FullOrbit, GivenElements, Grid, Haar, Proposal, Sampler
+from liegroups.samplers import (
+    Frames,
+    FullOrbit,
+    GivenElements,
+    Grid,
+    Haar,
+    Proposal,
+    RandomSampler,
+    Sampler,
+)
 from liegroups.scaling import PositiveScaling, RotationScaling, Sim
 from liegroups.se2 import SE2
 from liegroups.se3 import SE3
@@ -124,6 +133,7 @@ __all__ = [
     "Proposal",
     "RadialBasis",
     "RadialFunctions",
+    "RandomSampler",
     "RelativeMatrix",
     "RelativePose",
     "RelativePositionOrientation",
