@@ -24,33 +24,38 @@ from liegroups.special_euclidean import SE
 from liegroups.special_orthogonal import SO
 from liegroups.testing import homogeneous_space_suite
 
+# Marked slow, for `make test-deep`: what others stand for in the tests of every day.
 TestPlaneUnderT2 = homogeneous_space_suite(EuclideanSpace(T2()))
 TestSpaceUnderT3 = homogeneous_space_suite(EuclideanSpace(T3()))
 TestPlaneUnderSE2 = homogeneous_space_suite(EuclideanSpace(SE2()))
 TestSpaceUnderSE3 = homogeneous_space_suite(EuclideanSpace(SE3()))
 TestPlaneUnderSO2 = homogeneous_space_suite(ConcentricSpheres(SO2()))
 TestSpaceUnderSO3 = homogeneous_space_suite(ConcentricSpheres(SO3()))
-TestSpaceOfFourUnderSO4 = homogeneous_space_suite(ConcentricSpheres(SO(4)))
+TestSpaceOfFourUnderSO4 = pytest.mark.slow(homogeneous_space_suite(ConcentricSpheres(SO(4))))
 TestCircle = homogeneous_space_suite(Sphere(SO2()))
 TestSphere = homogeneous_space_suite(Sphere(SO3()))
-TestSphereInFive = homogeneous_space_suite(Sphere(SO(5)))
+TestSphereInFive = pytest.mark.slow(homogeneous_space_suite(Sphere(SO(5))))
 TestPosesOfThePlane = homogeneous_space_suite(PositionOrientation(SE2()))
 TestPositionOrientation = homogeneous_space_suite(PositionOrientation(SE3()))
 TestPlaneUnderE2 = homogeneous_space_suite(EuclideanSpace(E(2)))
 TestSpaceUnderE3 = homogeneous_space_suite(EuclideanSpace(E(3)))
 TestPlaneUnderO2 = homogeneous_space_suite(ConcentricSpheres(O(2)))
 TestSpaceUnderO3 = homogeneous_space_suite(ConcentricSpheres(O(3)))
-TestSphereUnderO3 = homogeneous_space_suite(Sphere(O(3)))
-TestPositionOrientationUnderE2 = homogeneous_space_suite(PositionOrientation(E(2)))
-TestPositionOrientationUnderE3 = homogeneous_space_suite(PositionOrientation(E(3)))
-TestSpaceOfFourUnderSE4 = homogeneous_space_suite(EuclideanSpace(SE(4)))
+TestSphereUnderO3 = pytest.mark.slow(homogeneous_space_suite(Sphere(O(3))))
+TestPositionOrientationUnderE2 = pytest.mark.slow(
+    homogeneous_space_suite(PositionOrientation(E(2)))
+)
+TestPositionOrientationUnderE3 = pytest.mark.slow(
+    homogeneous_space_suite(PositionOrientation(E(3)))
+)
+TestSpaceOfFourUnderSE4 = pytest.mark.slow(homogeneous_space_suite(EuclideanSpace(SE(4))))
 TestPlaneUnderSim2 = homogeneous_space_suite(EuclideanSpace(Sim(2)))
-TestSpaceUnderSim3 = homogeneous_space_suite(EuclideanSpace(Sim(3)))
+TestSpaceUnderSim3 = pytest.mark.slow(homogeneous_space_suite(EuclideanSpace(Sim(3))))
 TestPlaneUnderAff2 = homogeneous_space_suite(EuclideanSpace(Aff2()))
-TestSpaceUnderAff3 = homogeneous_space_suite(EuclideanSpace(Aff3()))
+TestSpaceUnderAff3 = pytest.mark.slow(homogeneous_space_suite(EuclideanSpace(Aff3())))
 TestSE2Itself = homogeneous_space_suite(GroupItself(SE2()))
-TestSO3Itself = homogeneous_space_suite(GroupItself(SO3()))
-TestT2Itself = homogeneous_space_suite(GroupItself(T2()))
+TestSO3Itself = pytest.mark.slow(homogeneous_space_suite(GroupItself(SO3())))
+TestT2Itself = pytest.mark.slow(homogeneous_space_suite(GroupItself(T2())))
 
 
 @pytest.mark.parametrize(
