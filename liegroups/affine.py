@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from liegroups.group import LieGroup
+from liegroups.numerics import matrix_exp
 from liegroups.trivial import Trivial
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class AffineGroup(LieGroup):
         x = self.linear.hat(tangent)
         eye = torch.eye(n, dtype=x.dtype, device=x.device).expand_as(x)
         block = torch.nn.functional.pad(torch.cat((x, eye), -1), (0, 0, 0, n))
-        return torch.linalg.matrix_exp(block)[..., :n, n:]
+        return matrix_exp(block)[..., :n, n:]
 
     def inverse(self, g: Tensor) -> Tensor:
         a, b = self.split(g)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from functools import lru_cache, wraps
 from typing import TypeVar
 
+import torch
+
 Function = TypeVar("Function", bound=Callable[..., object])
+R = TypeVar("R")
 
 
 def constant_when_compiled(function: Function) -> Function:
@@ -22,3 +26,30 @@ def constant_when_compiled(function: Function) -> Function:
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
+
+
+def cached(function: Callable[..., R]) -> Callable[..., R]:
+    """Remember the tensors that a function gives; torch.compile traces the function instead.
+
+    They are ordinary tensors even if the first call comes under ``torch.inference_mode``, whose
+    tensors no later call could differentiate through.
+
+    Args:
+        function: A function of hashable constants alone.
+
+    Returns:
+        The function with a memory of its last 256 results.
+    """
+
+    @lru_cache(maxsize=256)
+    def remembered(*constants: Hashable) -> R:
+        with torch.inference_mode(False):
+            return function(*constants)
+
+    @wraps(function)
+    def cached_function(*constants: Hashable) -> R:
+        if torch.compiler.is_compiling():
+            return function(*constants)
+        return remembered(*constants)
+
+    return cached_function

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from liegroups.compiling import cached
 from liegroups.group import LieGroup
 
 _SAME = 1e-6
@@ -36,6 +36,10 @@ class FiniteGroup(LieGroup):
     @property
     def dim(self) -> int:
         return 0
+
+    @property
+    def is_trivial(self) -> bool:
+        return self.order == 1
 
     @property
     def basis_labels(self) -> tuple[str, ...]:
@@ -164,7 +168,7 @@ def finite_subgroup(
     return FiniteSubgroup(rows, max_order)
 
 
-@lru_cache(maxsize=64)
+@cached
 def _elements(group: FiniteGroup) -> Tensor:
     return group.elements()
 

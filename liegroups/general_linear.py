@@ -10,6 +10,7 @@ from torch import Tensor
 
 from liegroups.affine import AffineGroup
 from liegroups.group import LieGroup
+from liegroups.numerics import matrix_exp
 from liegroups.sl2 import unimodular_log
 from liegroups.special_orthogonal import SO
 
@@ -131,7 +132,7 @@ class GeneralLinear(LieGroup):
         """
         r = SO(self.n).sample(shape, generator=generator, dtype=dtype, device=device)
         x = torch.randn((*shape, self.n, self.n), generator=generator, dtype=dtype, device=device)
-        return r @ torch.linalg.matrix_exp((x + x.mT) / 4)
+        return r @ matrix_exp((x + x.mT) / 4)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from liegroups.compiling import cached
 from liegroups.matrix_log import group_log
+from liegroups.numerics import matrix_exp
 
 if TYPE_CHECKING:
     from liegroups.spaces import HomogeneousSpace
@@ -61,6 +62,11 @@ class LieGroup(ABC):
         """Whether the matrices are orthogonal, so that they preserve Euclidean length."""
         return False
 
+    @property
+    def is_trivial(self) -> bool:
+        """Whether the identity is the only element."""
+        return False
+
     # ---- must implement ----------------------------------------------------------------------
 
     @abstractmethod
@@ -102,7 +108,7 @@ class LieGroup(ABC):
         Raises:
             ValueError: If the last axis is not of length ``dim``.
         """
-        return torch.linalg.matrix_exp(self.hat(a))
+        return matrix_exp(self.hat(a))
 
     def log(self, g: Tensor) -> Tensor:
         """Principal logarithm, the inverse of ``exp`` near the identity.
@@ -146,9 +152,19 @@ class LieGroup(ABC):
         return torch.einsum("...ij,dij->...d", x, _dual_basis(self, x.dtype, x.device))
 
     def inverse(self, g: Tensor) -> Tensor:
-        """Inverse elements ``(*batch, m, m)``."""
+        """Inverse elements ``(*batch, m, m)``.
+
+        Raises:
+            ValueError: If a matrix is singular, as large elements may be once they are rounded.
+        """
         self.check_element(g)
-        return torch.linalg.inv(g)
+        try:
+            return torch.linalg.inv(g)
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise ValueError(
+                f"{self} takes invertible matrices; of those of shape {tuple(g.shape)} one is "
+                f"singular in {g.dtype}: {error}"
+            ) from None
 
     def relative(self, g: Tensor, h: Tensor) -> Tensor:
         """The pose g⁻¹h of ``h`` as seen from ``g``: unchanged when both move to kg, kh."""
@@ -232,12 +248,12 @@ class LieGroup(ABC):
             )
 
 
-@lru_cache(maxsize=256)
+@cached
 def _basis(group: LieGroup, dtype: torch.dtype, device: torch.device) -> Tensor:
     return group.algebra_basis().to(dtype=dtype, device=device)
 
 
-@lru_cache(maxsize=256)
+@cached
 def _dual_basis(group: LieGroup, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Matrices D_i with ⟨D_i, E_j⟩ = δ_ij in the span of the basis E."""
     basis = group.algebra_basis()

@@ -9,12 +9,14 @@ differentiated: not at the identity, not at repeated eigenvalues, not at the cut
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import pi
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from liegroups.compiling import cached
+from liegroups.numerics import matrix_exp
 
 if TYPE_CHECKING:
     from liegroups.group import LieGroup
@@ -56,7 +58,7 @@ def group_log(group: LieGroup, g: Tensor) -> Tensor:
     x = torch.where(usable[..., None, None], g.double(), eye)
 
     def residual(a: Tensor, x: Tensor) -> Tensor:
-        return torch.linalg.matrix_exp(-group.hat(a)) @ x - eye
+        return matrix_exp(-group.hat(a)) @ x - eye
 
     a = group.vee(_start(group, x.detach(), eps))
     for _ in range(3):
@@ -68,7 +70,7 @@ def group_log(group: LieGroup, g: Tensor) -> Tensor:
         a = a + (inverse @ group.vee(residual(a, x))[..., None])[..., 0]
 
     # Where the algebra holds no logarithm, Newton's method has led nowhere.
-    back = torch.linalg.matrix_exp(-group.hat(a.detach()))
+    back = matrix_exp(-group.hat(a.detach()))
     end = back @ x.detach() - eye
     tangential = group.hat(group.vee(end))
     scale = _size(x.detach()) * _size(back) * _size(a.detach()[..., None])
@@ -119,7 +121,7 @@ def _start(group: LieGroup, g: Tensor, eps: float) -> Tensor:
         j = y @ torch.linalg.inv_ex(_square_root(square, 5))[0]
         x = group.hat(group.vee(torch.where(beyond, near + pi * j, near)))
         starts.append(torch.where(x.isfinite().all(-1, keepdim=True).all(-2, keepdim=True), x, 0))
-    misses = [_size(torch.linalg.matrix_exp(-x) @ g - eye) for x in starts]
+    misses = [_size(matrix_exp(-x) @ g - eye) for x in starts]
     best = torch.stack(misses).nan_to_num(nan=torch.inf).argmin(0)[..., None, None]
     return torch.where(best == 0, starts[0], torch.where(best == 1, starts[1], starts[2]))
 
@@ -203,16 +205,16 @@ def _inverse_differential(group: LieGroup, a: Tensor, eps: float) -> Tensor:
     ad = torch.einsum("...i,ijk->...kj", a, _structure_constants(group, a.device))
     eye = torch.eye(n, dtype=a.dtype, device=a.device).expand(ad.shape)
     block = torch.nn.functional.pad(torch.cat((-ad, eye), -1), (0, 0, 0, n))
-    differential = torch.linalg.matrix_exp(block)[..., :n, n:]
+    differential = matrix_exp(block)[..., :n, n:]
     usable = differential.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
     u, s, vh = torch.linalg.svd(torch.where(usable, differential, eye))
     x = group.hat(a)
-    rounding = eps * _size(torch.linalg.matrix_exp(x)) * _size(torch.linalg.matrix_exp(-x))
+    rounding = eps * _size(matrix_exp(x)) * _size(matrix_exp(-x))
     least = (rounding.nan_to_num(posinf=1).clamp(eps, 1).sqrt() / 8)[..., None]
     return (vh.mT / torch.maximum(s, least)[..., None, :]) @ u.mT
 
 
-@lru_cache(maxsize=256)
+@cached
 def _structure_constants(group: LieGroup, device: torch.device) -> Tensor:
     """Coordinates ``(dim, dim, dim)`` of the brackets of the basis, [Eᵢ, Eⱼ] = Σ cᵢⱼₖ Eₖ."""
     e = group.algebra_basis()

@@ -47,6 +47,10 @@ class DirectProduct(LieGroup):
         return self.first.is_compact and self.second.is_compact
 
     @property
+    def is_trivial(self) -> bool:
+        return self.first.is_trivial and self.second.is_trivial
+
+    @property
     def is_abelian(self) -> bool:
         return self.first.is_abelian and self.second.is_abelian
 
@@ -205,6 +209,10 @@ class SemidirectProduct(LieGroup):
     @property
     def is_compact(self) -> bool:
         return self.normal.is_compact and self.acting.is_compact
+
+    @property
+    def is_trivial(self) -> bool:
+        return self.normal.is_trivial and self.acting.is_trivial
 
     @property
     def is_abelian(self) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from liegroups.group import LieGroup
-from liegroups.numerics import half_cotangent_deficit
+from liegroups.numerics import half_cotangent_deficit, matrix_exp
 from liegroups.rotation import RotationGroup
 from liegroups.so2 import SO2
 from liegroups.so3 import SO3
@@ -154,7 +154,7 @@ def rotation_log(g: Tensor) -> Tensor:
     psi = torch.complex(cotangent, difference / 2)
 
     def newton(a: Tensor, x: Tensor) -> Tensor:
-        pose = torch.linalg.matrix_exp(-a) @ x
+        pose = matrix_exp(-a) @ x
         rest = u.mH @ (pose - pose.mT).to(u.dtype) @ u / 2
         return a + (u @ (psi * rest) @ u.mH).real
 

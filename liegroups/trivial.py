@@ -48,6 +48,10 @@ class Trivial(LieGroup):
     def is_abelian(self) -> bool:
         return True
 
+    @property
+    def is_trivial(self) -> bool:
+        return True
+
     def algebra_basis(self) -> Tensor:
         return torch.zeros(0, self.n, self.n, dtype=torch.float64)
 

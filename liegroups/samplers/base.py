@@ -7,11 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from liegroups.compiling import constant_when_compiled
 from liegroups.equivariance import Equivariance
-from liegroups.group import LieGroup
 from liegroups.spaces import HomogeneousSpace
-from liegroups.trivial import Trivial
 
 
 class Sampler(ABC):
@@ -53,18 +50,4 @@ class Sampler(ABC):
 
 def has_one_lift(space: HomogeneousSpace) -> bool:
     """Whether only one element lies over each point, so that every lift is exact."""
-    return is_trivial(space.stabilizer) and not space.has_singular_orbits
-
-
-def is_trivial(group: LieGroup) -> bool:
-    """Whether the identity is the only element."""
-    if isinstance(group, Trivial) or group.dim > 0:
-        return isinstance(group, Trivial)
-    return _only_the_identity(group)
-
-
-@constant_when_compiled
-def _only_the_identity(group: LieGroup) -> bool:
-    """Whether 64 samples of a discrete group are all the identity: a second element would show."""
-    g = group.sample((64,), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return bool((g - group.identity(g)).abs().amax() < 1e-9)
+    return space.stabilizer.is_trivial and not space.has_singular_orbits

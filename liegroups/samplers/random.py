@@ -10,7 +10,7 @@ from torch import Tensor
 
 from liegroups.compiling import constant_when_compiled
 from liegroups.equivariance import Equivariance
-from liegroups.samplers.base import Sampler, has_one_lift, is_trivial
+from liegroups.samplers.base import Sampler, has_one_lift
 from liegroups.spaces import HomogeneousSpace
 
 _TABLE_ROWS = 64
@@ -41,7 +41,7 @@ class RandomSampler(Sampler):
         """Elements ``(*shape, m, m)`` over regular points, and over singular ones if there are."""
 
     def count_on(self, space: HomogeneousSpace) -> int:
-        return 1 if is_trivial(space.stabilizer) else self.count
+        return 1 if space.stabilizer.is_trivial else self.count
 
     def __call__(
         self,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from liegroups.group import LieGroup
+from liegroups.numerics import matrix_exp
 from liegroups.spaces import HomogeneousSpace
 
 ANGLES = (1.0, 0.0, 1e-12, 1e-7, 1e-3, pi - 1e-3, pi - 1e-6, pi, 10.0)
@@ -123,7 +124,7 @@ def element(
         generator = torch.Generator().manual_seed(seed)
         return group.sample(batch, generator=generator, dtype=torch.float64).to(dtype)
     a = tangent(group, seed, angle, batch)
-    return torch.linalg.matrix_exp(_hat(group, a)).to(dtype)
+    return matrix_exp(_hat(group, a)).to(dtype)
 
 
 def point(

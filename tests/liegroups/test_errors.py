@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from liegroups import SE3, SO3, T3, LieGroup, Translation
+from liegroups import SE3, SO3, T3, GeneralLinear, LieGroup, Translation
 from liegroups.testing import (
     GROUP_LAWS,
     commutation_error,
@@ -36,6 +36,15 @@ def test_scalars_are_refused():
         SO3().exp(torch.tensor(1.0))
     with pytest.raises(ValueError, match=r"got \(\)"):
         SO3().log(torch.tensor(1.0))
+
+
+def test_matrices_that_are_singular_once_rounded():
+    group = GeneralLinear(2)
+    g = torch.tensor([[1.0, 1.0], [1.0, 1.0 + 1e-9]], dtype=torch.float64).expand(3, 2, 2)
+    assert group.inverse(g).isfinite().all()
+    message = r"takes invertible matrices; of those of shape \(3, 2, 2\) one is singular in torch.f"
+    with pytest.raises(ValueError, match=message):
+        group.inverse(g.float())
 
 
 @pytest.mark.parametrize("n", [0, -1])

@@ -1,5 +1,7 @@
 """Every group obeys every law."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -129,6 +131,40 @@ def test_elements_far_from_the_origin_keep_their_pose():
     near = group.relative_log(g.float(), h.float())
     away = group.relative_log((far @ g).float(), (far @ h).float())
     torch.testing.assert_close(away, near, rtol=0, atol=0)
+
+
+# ---- constants of a group --------------------------------------------------------------------
+
+
+def test_a_first_call_in_inference_mode_does_not_spoil_later_gradients():
+    group = RotationScaling(5)
+    with torch.inference_mode():
+        group.vee(group.sample((2,)))
+        group.bracket(*torch.ones(2, group.dim))
+    a = torch.ones(group.dim, requires_grad=True)
+    group.vee(group.hat(a) @ group.hat(a)).sum().backward()
+    assert a.grad.isfinite().all()
+
+
+def test_compiling_the_derived_operations_warns_of_nothing():
+    group = SL2()
+
+    def operations(a, g):
+        return group.hat(a), group.vee(g), group.adjoint(g), group.log(g)
+
+    g = group.sample((2,), generator=torch.Generator().manual_seed(0))
+    torch.compiler.reset()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Dynamo")
+        found = torch.compile(operations, fullgraph=True, backend="eager")(torch.ones(2, 3), g)
+    torch.testing.assert_close(found, operations(torch.ones(2, 3), g), equal_nan=True)
+
+
+def test_trivial_groups_say_so():
+    trivial = (Trivial(3), SO(1), CyclicGroup(1), DirectProduct(Trivial(1), CyclicGroup(1)))
+    assert all(group.is_trivial for group in trivial)
+    others = (O(1), CyclicGroup(2), T2(), DirectProduct(Trivial(1), O(1)))
+    assert not any(group.is_trivial for group in others)
 
 
 # ---- where exp is not onto -------------------------------------------------------------------

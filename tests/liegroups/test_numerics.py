@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from liegroups import SE2, SE3, SO2, SO3
-from liegroups.numerics import half_cotangent_deficit, safe_norm, stumpff
+from liegroups.numerics import half_cotangent_deficit, matrix_exp, safe_norm, stumpff
 from liegroups.testing.draws import spectral_angle, tangent
 
 ANGLES = [0, 1e-12, 1e-7, 1e-3, 1, pi - 1e-3, pi - 1e-6]
@@ -97,6 +97,31 @@ def test_series_coefficients_against_mpmath():
             for f, e in zip(found, expected, strict=True):
                 allowed = 8 * eps if exact else 16 * eps
                 assert abs(f.item() - e) <= allowed * max(abs(e), mpmath.mpf(1) / 16)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("batch", [(), (1,), (1, 1), (2,), (0,)])
+def test_matrix_exp_of_few_matrices_against_scipy(batch, dtype):
+    linalg = pytest.importorskip("scipy.linalg")
+    for size in (1e-9, 1e-3, 0.01, 0.03, 0.1, 0.3, 1.0):
+        x = torch.randn(*batch, 3, 3, generator=torch.Generator().manual_seed(0)).to(dtype) * size
+        expected = torch.from_numpy(linalg.expm(x.double().numpy())).reshape(x.shape).to(dtype)
+        # scipy's own error is up to 1e-13.
+        atol = max(16 * torch.finfo(dtype).eps, 1e-13)
+        torch.testing.assert_close(matrix_exp(x), expected, rtol=0, atol=atol)
+
+
+def test_matrix_exp_of_one_matrix_is_differentiated_and_transformed():
+    x = 0.02 * torch.randn(3, 3, generator=torch.Generator().manual_seed(0)).double()
+    pair = torch.stack((x, x))
+    expected = torch.linalg.matrix_exp(pair)[0]
+    slope = torch.autograd.functional.jacobian(torch.linalg.matrix_exp, pair)[0, :, :, 0]
+    close = {"rtol": 0, "atol": 1e-15}
+    torch.testing.assert_close(torch.func.vmap(matrix_exp)(pair)[0], expected, **close)
+    torch.testing.assert_close(torch.func.jacrev(matrix_exp)(x), slope, **close)
+    compiled = torch.compile(matrix_exp, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), expected, **close)
+    assert torch.autograd.gradgradcheck(matrix_exp, (x.requires_grad_(),))
 
 
 def test_safe_norm():

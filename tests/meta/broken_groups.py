@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from liegroups import SE2, SE3, SL2, SO2, SO3, LieGroup
+from liegroups import SE2, SE3, SL2, SO2, SO3, CyclicGroup, LieGroup, Trivial
 from liegroups.so2 import planar_rotation
 from liegroups.so3 import quaternion_to_matrix, skew_part
 
@@ -288,6 +288,16 @@ class DeniesCompact(SO3):
 
 
 @dataclass(frozen=True)
+class ClaimsTrivial(CyclicGroup):
+    is_trivial = True
+
+
+@dataclass(frozen=True)
+class DeniesTrivial(Trivial):
+    is_trivial = False
+
+
+@dataclass(frozen=True)
 class SampleOffTheGroup(SO3):
     def sample(self, shape=(), *, generator=None, dtype=None, device=None):
         return torch.randn((*shape, 3, 3), generator=generator, dtype=dtype, device=device)
@@ -508,6 +518,8 @@ BROKEN_GROUPS = [
     (ClaimsOrthogonal(), "is_orthogonal_is_right"),
     (ClaimsCompact(), "is_compact_is_right"),
     (DeniesCompact(), "is_compact_is_right"),
+    (ClaimsTrivial(3), "is_trivial_is_right"),
+    (DeniesTrivial(2), "is_trivial_is_right"),
     (SampleOffTheGroup(), "samples_lie_in_the_group"),
     (SampleOneDtype(), "samples_lie_in_the_group"),
     (SampleIgnoresGenerator(), "samples_follow_the_generator"),

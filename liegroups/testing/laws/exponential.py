@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from liegroups.group import LieGroup
+from liegroups.numerics import matrix_exp
 from liegroups.testing.draws import spectral_angle
 from liegroups.testing.laws.algebra import adjoint_operator
 from liegroups.testing.laws.law import (
@@ -159,7 +160,7 @@ def condition_of_log(group: LieGroup, a: Tensor) -> Tensor:
         return torch.ones(a.shape[:-1], dtype=torch.float64)
     eye = torch.eye(n, dtype=torch.float64).expand(ad.shape)
     block = torch.nn.functional.pad(torch.cat((-ad, eye), -1), (0, 0, 0, n))
-    differential = torch.linalg.matrix_exp(block)[..., :n, n:]
+    differential = matrix_exp(block)[..., :n, n:]
     inverse, info = torch.linalg.inv_ex(differential)
     norm = torch.linalg.matrix_norm(inverse, torch.inf).clamp(min=1)
     return torch.where(info == 0, norm, torch.inf)

@@ -57,6 +57,19 @@ def is_compact_is_right(group: LieGroup) -> None:
 
 
 @law
+def is_trivial_is_right(group: LieGroup) -> None:
+    """is_trivial says whether all elements are the identity."""
+    g = element(group, 10, None, (_PROBES,))
+    gap = (g - torch.eye(g.shape[-1], dtype=g.dtype)).abs().amax()
+    identity = bool(gap <= allowance(Kind.ARITHMETIC, g.dtype))
+    require(
+        identity == group.is_trivial,
+        f"is_trivial is {group.is_trivial}, but random elements differ from the identity by up to "
+        f"{gap.item():.3g}",
+    )
+
+
+@law
 def samples_lie_in_the_group(group: LieGroup) -> None:
     """sample(shape) gives elements of the asked shape and dtype, or of torch's default dtype."""
     m = group.matrix_size
@@ -130,6 +143,7 @@ FACT_LAWS = (
     is_abelian_is_right,
     is_orthogonal_is_right,
     is_compact_is_right,
+    is_trivial_is_right,
     samples_lie_in_the_group,
     samples_follow_the_generator,
     samples_vary,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from liegroups.group import LieGroup
+from liegroups.numerics import matrix_exp
 from liegroups.spaces import HomogeneousSpace
 from liegroups.testing.draws import element, point
 from liegroups.testing.laws.calculus import gradients
@@ -279,7 +280,7 @@ def _orbit_dim(space: HomogeneousSpace, x: Tensor) -> Tensor:
     step = 1e-5
     columns = []
     for e in basis:
-        ahead, behind = (torch.linalg.matrix_exp(s * step * e) for s in (1, -1))
+        ahead, behind = (matrix_exp(s * step * e) for s in (1, -1))
         columns.append((space.act(ahead, x) - space.act(behind, x)) / (2 * step))
     if not columns:
         return torch.zeros(x.shape[:-1], dtype=torch.int64)
