@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from attention.backends import BackendName
+from attention.geometry import Fibres, Geometry
 from attention.kernels import Kernel, Sum
 from attention.layer import LieAttention
-from attention.neighborhood import DenseNeighborhood
 from attention.normalizers import Normalizer
 
 
@@ -18,9 +19,10 @@ class AttentionBlock(nn.Module):
     Args:
         width: Number of features a point.
         heads: Number of heads; divides ``width``.
-        head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
+        geometry: The space of the points and the invariant of their pairs.
         kernel: Makes the kernel.
         normalizer: Turns logits into weights.
+        backend: How to compute the attention.
 
     Reference:
         Hutchinson et al. 2021, LieTransformer, figure 1.
@@ -30,20 +32,18 @@ class AttentionBlock(nn.Module):
         self,
         width: int,
         heads: int,
-        head_mask: Tensor,
-        kernel: Callable[[int, int, Tensor], Kernel] = Sum,
+        geometry: Geometry,
+        kernel: Callable[[int, int, Geometry], Kernel] = Sum,
         normalizer: Normalizer | None = None,
+        backend: BackendName = "auto",
     ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = LieAttention(width, heads, head_mask, kernel, normalizer)
+        self.attention = LieAttention(width, heads, geometry, kernel, normalizer, backend)
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(
-        self, neighborhood: DenseNeighborhood, features: Tensor, invariants: Tensor
-    ) -> Tensor:
+    def forward(self, fibres: Fibres, features: Tensor) -> Tensor:
         """Features ``(batch, points, width)`` to features of the same shape."""
-        attended = self.attention(neighborhood, self.attention_norm(features), invariants)
-        features = features + attended
+        features = features + self.attention(fibres, self.attention_norm(features))
         return features + self.mlp(self.mlp_norm(features))

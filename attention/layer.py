@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from einops import rearrange
 from torch import Tensor, nn
 
+from attention.backends import BackendName, choose_backend
+from attention.backends.choice import check_backend
+from attention.geometry import Fibres, Geometry
 from attention.kernels import Kernel, Sum
-from attention.kernels.content import split_heads
-from attention.neighborhood import DenseNeighborhood
+from attention.kernels.content import merge_heads, split_heads
 from attention.normalizers import Normalizer, Softmax
 
 
@@ -22,46 +23,50 @@ class LieAttention(nn.Module):
     Args:
         width: Number of features a point.
         heads: Number of heads; divides ``width``.
-        head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
+        geometry: The space of the points and the invariant of their pairs.
         kernel: Makes the kernel.
         normalizer: Turns logits into weights.
+        backend: How to compute it, see ``attention.backends``; all agree to rounding.
 
     Raises:
-        ValueError: If ``heads`` does not divide ``width``.
+        ValueError: If ``heads`` does not divide ``width``, or there is no such backend.
     """
 
     def __init__(
         self,
         width: int,
         heads: int,
-        head_mask: Tensor,
-        kernel: Callable[[int, int, Tensor], Kernel] = Sum,
+        geometry: Geometry,
+        kernel: Callable[[int, int, Geometry], Kernel] = Sum,
         normalizer: Normalizer | None = None,
+        backend: BackendName = "auto",
     ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"heads must divide width; got {heads} heads and width {width}.")
+        check_backend(backend)
         self.heads = heads
-        self.kernel = kernel(width, heads, head_mask)
+        self.kernel = kernel(width, heads, geometry)
         self.normalizer = normalizer or Softmax()
+        self.backend = backend
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
 
-    def forward(
-        self, neighborhood: DenseNeighborhood, features: Tensor, invariants: Tensor
-    ) -> Tensor:
+    def forward(self, fibres: Fibres, features: Tensor) -> Tensor:
         """Attend.
 
         Args:
-            neighborhood: The pairs.
+            fibres: The pairs.
             features: ``(batch, points, width)``.
-            invariants: ``(invariants, *pairs)``.
 
         Returns:
             New features ``(batch, points, width)``.
+
+        Raises:
+            ValueError: If the backend cannot compute this attention.
         """
-        logits = self.kernel(neighborhood, features, invariants)  # (heads, *pairs)
-        weights = self.normalizer(neighborhood, logits)  # (heads, *pairs)
+        ends = self.kernel.ends(features, fibres.source)
         values = split_heads(self.value(features), self.heads)  # (heads, batch, points, channels)
-        received = neighborhood.push_forward(weights, values)  # (heads, batch, points, channels)
-        return self.out(rearrange(received, "h b n c -> b n (h c)"))
+        attend = choose_backend(self.backend, self.kernel, self.normalizer, fibres, values)
+        received = attend(self.kernel, self.normalizer, fibres, ends, values)
+        return self.out(merge_heads(received))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from attention.backends import BackendName
 from attention.block import AttentionBlock
-from attention.heads import InvariantHead
+from attention.geometry import Fibres, Geometry
+from attention.heads import Head, InvariantHead
 from attention.kernels import Kernel, Sum
-from attention.neighborhood import all_pairs
+from attention.neighborhoods import AllPairs, Neighborhood, NeighborhoodRule, given_edges
 from attention.normalizers import Normalizer
 from liegroups import (
     Concat,
@@ -31,12 +32,13 @@ from liegroups import (
 
 
 class LieTransformer(nn.Module):
-    """Attention on point clouds, invariant to a Lie group that acts on the points.
+    """Attention on point clouds, equivariant to a Lie group that acts on the points.
 
-    Lift the points to the group, attend with a kernel of the chosen invariant, pool. The
-    invariants of the pairs are computed once and shared by all layers. On a space of several
-    orbits the orbit labels are part of them, since without those the network could not tell
-    the orbits apart.
+    Lift the points to the group, attend with a kernel of the chosen invariant, pool or give an
+    output for each point. The invariants of the pairs are computed once and shared by all layers,
+    unless the streaming backend computes them as it goes. On a space of several orbits the orbit
+    labels are part of the invariants and of the input features, since without those the network
+    could not tell the orbits apart.
 
     In training mode the lift is random; in evaluation mode it comes from the sampler's fixed
     table, so that the same input gives the same output, alone or in a batch.
@@ -44,7 +46,7 @@ class LieTransformer(nn.Module):
     Args:
         group: The group.
         in_features: Number of input features a point.
-        out_features: Number of outputs a cloud.
+        out_features: Number of outputs, a cloud or a point as the head has it.
         invariant: What the kernel sees of a pair; a list is a mix by heads, see
             ``liegroups.PerHead``.
         lift: Chooses the elements over each point.
@@ -54,7 +56,10 @@ class LieTransformer(nn.Module):
         heads: Number of attention heads; divides ``width``.
         kernel: Makes the kernel of each layer.
         normalizer: Turns logits into weights; softmax by default.
-        pooling: ``mean`` for intensive quantities, ``sum`` for extensive ones.
+        neighborhood: Chooses the neighbors of each lifted point.
+        head: Makes the output: ``InvariantHead``, ``PointHead``, ``RelativeVectorHead`` or
+            ``FrameVectorHead``.
+        backend: How to compute the attention: ``auto``, or a name of ``attention.BACKENDS``.
 
     Raises:
         ValueError: If the space does not have the invariant, or the sizes do not fit.
@@ -69,6 +74,14 @@ class LieTransformer(nn.Module):
         <Equivariance.EXACT: 'exact'>
         >>> network(torch.randn(2, 5, 4), torch.randn(2, 5, 3)).shape
         torch.Size([2, 1])
+
+        A vector for each point, with memory linear in the number of points:
+
+        >>> from attention import Nearest, RelativeVectorHead
+        >>> network = LieTransformer(lg.SE3(), 4, 1, invariant=lg.Distance(), width=32, layers=2,
+        ...     neighborhood=Nearest(16), head=RelativeVectorHead)
+        >>> network(torch.randn(2, 100, 4), torch.randn(2, 100, 3)).shape
+        torch.Size([2, 100, 1, 3])
     """
 
     def __init__(
@@ -82,9 +95,11 @@ class LieTransformer(nn.Module):
         width: int = 128,
         layers: int = 4,
         heads: int = 8,
-        kernel: Callable[[int, int, Tensor], Kernel] = Sum,
+        kernel: Callable[[int, int, Geometry], Kernel] = Sum,
         normalizer: Normalizer | None = None,
-        pooling: Literal["mean", "sum"] = "mean",
+        neighborhood: NeighborhoodRule = AllPairs(),  # noqa: B008 (immutable)
+        head: Callable[[int, int, Geometry], Head] = InvariantHead,
+        backend: BackendName = "auto",
     ) -> None:
         super().__init__()
         for name, value in {
@@ -101,20 +116,32 @@ class LieTransformer(nn.Module):
             raise ValueError(f"{self.space} is a space of {self.space.group}, not of {group}.")
         self.invariant = _complete(invariant, self.space)
         self.sampler = lift
-        head_mask = self.invariant.head_mask(self.space, heads)
+        self.neighborhood = neighborhood
+        neighborhood.check(self.space)
+        self.geometry = Geometry(self.space, self.invariant)
         self.in_features = in_features
-        self.embedding = nn.Linear(in_features, width)
+        self.embedding = nn.Linear(in_features + self.space.orbit_label_dim, width)
         self.blocks = nn.ModuleList(
-            AttentionBlock(width, heads, head_mask, kernel, normalizer) for _ in range(layers)
+            AttentionBlock(width, heads, self.geometry, kernel, normalizer, backend)
+            for _ in range(layers)
         )
-        self.head = InvariantHead(width, out_features, pooling)
+        self.head = head(width, out_features, self.geometry)
+
+    @property
+    def sees_lift(self) -> bool:
+        """Whether the output depends on the elements over the points, or on the points alone."""
+        kernels = [module for module in self.modules() if isinstance(module, Kernel)]
+        return (
+            self.neighborhood.sees_lift
+            or self.head.sees_elements
+            or any(kernel.sees_elements for kernel in kernels)
+            or (self.invariant.sees_lift and any(kernel.sees_invariants for kernel in kernels))
+        )
 
     @property
     def equivariance(self) -> Equivariance:
-        """The kind of invariance that the output has."""
-        if not self.invariant.sees_lift:
-            return Equivariance.EXACT
-        return self.sampler.equivariance(self.space)
+        """The kind of equivariance that the output has."""
+        return self.sampler.equivariance(self.space) if self.sees_lift else Equivariance.EXACT
 
     def forward(
         self,
@@ -122,6 +149,7 @@ class LieTransformer(nn.Module):
         points: Tensor,
         mask: Tensor | None = None,
         *,
+        edges: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Predict.
@@ -131,40 +159,51 @@ class LieTransformer(nn.Module):
             points: Points of the space ``(batch, points, point_dim)``.
             mask: Booleans ``(batch, points)``, True for points that exist; all when absent.
                 What stands at the others never changes the result.
-            generator: Draw the lift from this source of randomness, in either mode.
+            edges: Integers ``(2, edges)``, sources above targets, to use in place of the
+                neighborhood's rule; point n of cloud b is number b · points + n. The lifts of
+                neighbors are neighbors.
+            generator: Draw the lift, and random neighbors, from this source of randomness, in
+                either mode.
 
         Returns:
-            Outputs ``(batch, out_features)``.
+            Outputs ``(batch, out_features)``, or what the head gives.
 
         Raises:
-            ValueError: If the shapes do not fit, a cloud is empty, or a point is not finite.
+            ValueError: If the shapes do not fit, a cloud is empty, a point is not finite, or the
+                edges name other points.
         """
         self._check(features, points, mask)
         if mask is not None:
             points = points.masked_fill(~mask[..., None], 0)
             features = features.masked_fill(~mask[..., None], 0)
+        fixed = not self.training and generator is None
         lifted = lift(
             self.space,
             points,
-            self.sampler if self.invariant.sees_lift else None,
+            self.sampler if self.sees_lift else None,
             mask=mask,
             generator=generator,
-            fixed=not self.training and generator is None,
+            fixed=fixed,
         )
         lifts = lifted.element.shape[2]
         if mask is not None:
             mask = repeat(mask, "b n -> b (n k)", k=lifts)
-        neighborhood = all_pairs(mask)
         flat = Lifted(
             rearrange(lifted.element, "b n k i j -> b (n k) i j"),
             rearrange(lifted.point, "b n k d -> b (n k) d"),
         )
-        invariants = self.invariant(self.space, *neighborhood.pairs(flat))
-        invariants = invariants.movedim(-1, 0).contiguous()  # (invariants, *pairs)
-        hidden = repeat(self.embedding(features), "b n c -> b (n k) c", k=lifts)
+        if edges is None:
+            neighborhood: Neighborhood = self.neighborhood(
+                self.space, flat, mask, generator=generator, fixed=fixed
+            )
+        else:
+            neighborhood = given_edges(_between_lifts(edges, lifts), mask, *flat.point.shape[:2])
+        fibres = Fibres(self.geometry, neighborhood, flat)
+        labelled = torch.cat((features, self.space.orbit_label(points)), -1)
+        hidden = repeat(self.embedding(labelled), "b n c -> b (n k) c", k=lifts)
         for block in self.blocks:
-            hidden = block(neighborhood, hidden, invariants)
-        return self.head(hidden, mask, lifts)
+            hidden = block(fibres, hidden)
+        return self.head(hidden, fibres, mask, lifts)
 
     def _check(self, features: Tensor, points: Tensor, mask: Tensor | None) -> None:
         if features.ndim != 3 or features.shape[-1] != self.in_features:
@@ -191,6 +230,14 @@ class LieTransformer(nn.Module):
                     f"a cloud needs at least one point; cloud {empty[0].item()} of the batch "
                     "has none."
                 )
+
+
+def _between_lifts(edges: Tensor, lifts: int) -> Tensor:
+    """Edges ``(2, edges · lifts²)`` between all lifts of neighboring points."""
+    own = torch.arange(lifts, device=edges.device)
+    source = edges[0][:, None, None] * lifts + own[:, None]
+    target = edges[1][:, None, None] * lifts + own
+    return torch.stack(torch.broadcast_tensors(source, target)).flatten(1)
 
 
 def _complete(invariant: Invariant | Sequence[Invariant], space: HomogeneousSpace) -> Invariant:

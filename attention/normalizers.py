@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from attention.neighborhood import DenseNeighborhood
+from attention.neighborhoods import Neighborhood
 
 
 class Normalizer(ABC):
@@ -17,7 +17,7 @@ class Normalizer(ABC):
     """
 
     @abstractmethod
-    def __call__(self, neighborhood: DenseNeighborhood, logits: Tensor) -> Tensor:
+    def __call__(self, neighborhood: Neighborhood, logits: Tensor) -> Tensor:
         """Weights of the pairs."""
 
 
@@ -25,7 +25,7 @@ class Normalizer(ABC):
 class Softmax(Normalizer):
     """Positive weights that sum to one over each fibre (Vaswani et al. 2017)."""
 
-    def __call__(self, neighborhood: DenseNeighborhood, logits: Tensor) -> Tensor:
+    def __call__(self, neighborhood: Neighborhood, logits: Tensor) -> Tensor:
         return neighborhood.softmax(logits)
 
 
@@ -36,5 +36,60 @@ class Count(Normalizer):
     The normalizer of LieTransformer on QM9 and dynamics, and of LieConv.
     """
 
-    def __call__(self, neighborhood: DenseNeighborhood, logits: Tensor) -> Tensor:
+    def __call__(self, neighborhood: Neighborhood, logits: Tensor) -> Tensor:
         return neighborhood.restrict(logits) / neighborhood.count(logits)
+
+
+@dataclass(frozen=True)
+class Exponential(Normalizer):
+    """exp l divided by the number of neighbors: a softmax that is not made to sum to one.
+
+    The largest logit is not taken out first, which softmax can do and this cannot; logits above
+    ``limit`` count as ``limit``, with derivative zero, so that nothing overflows in half precision.
+
+    Args:
+        limit: Largest logit.
+
+    Raises:
+        ValueError: If ``limit`` is not positive, or its exponential does not fit half precision.
+    """
+
+    limit: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.limit <= 11:
+            raise ValueError(
+                f"Exponential takes a limit above 0 and of at most 11; got {self.limit}."
+            )
+
+    def __call__(self, neighborhood: Neighborhood, logits: Tensor) -> Tensor:
+        weights = logits.clamp(max=self.limit).exp()
+        return neighborhood.restrict(weights) / neighborhood.count(logits)
+
+
+@dataclass(frozen=True)
+class Linear(Normalizer):
+    """The logits themselves.
+
+    Where logits are inner products and every point is a neighbor, the sum over the sources can be
+    done before that over the channels, in time and memory linear in the number of points
+    (Katharopoulos et al. 2020); ``backend="auto"`` does so.
+    """
+
+    def __call__(self, neighborhood: Neighborhood, logits: Tensor) -> Tensor:
+        return neighborhood.restrict(logits)
+
+
+@dataclass(frozen=True)
+class Sigmoid(Normalizer):
+    """σ(l - log n) for n neighbors: weights that do not compete.
+
+    At logits of zero they are 1 / (n + 1), near the 1 / n of the softmax.
+
+    Reference:
+        Ramapuram et al. 2025, Theory, Analysis, and Best Practices for Sigmoid Self-Attention.
+    """
+
+    def __call__(self, neighborhood: Neighborhood, logits: Tensor) -> Tensor:
+        shifted = logits - neighborhood.count(logits).log()
+        return neighborhood.restrict(shifted.sigmoid())

@@ -1,41 +1,72 @@
-"""Kernels: content and location, combined into the logits of the pairs."""
+"""Content and location combined, and each of them alone."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from attention.kernels.content import Content, DotProduct
+from attention.geometry import Fibres, Geometry
+from attention.kernels.base import Kernel
+from attention.kernels.content import Content, DotProduct, Ends
 from attention.kernels.location import Location, LocationMLP
-from attention.neighborhood import DenseNeighborhood
+from liegroups import HomogeneousSpace, Lifted
+
+ContentFactory = Callable[[int, int, HomogeneousSpace], Content]
+LocationFactory = Callable[[Tensor], Location]
 
 
-class Kernel(nn.Module, ABC):
-    """Logits of pairs from the features of both ends and the invariant of the pair.
-
-    It sees the pair through invariants only; this is why a layer built on it is equivariant.
+class ContentOnly(Kernel):
+    """Content alone: attention that knows where points are only if the content does.
 
     Args:
         width: Number of features a point.
-        heads: Number of heads.
-        head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
+        heads: Number of heads; divides ``width``.
+        geometry: The space and the invariant.
+        content: Makes the content part.
     """
 
-    @abstractmethod
-    def forward(
-        self, neighborhood: DenseNeighborhood, features: Tensor, invariants: Tensor
-    ) -> Tensor:
-        """Logits ``(heads, *pairs)``.
+    sees_invariants = False
 
-        Args:
-            neighborhood: The pairs.
-            features: ``(batch, points, width)``.
-            invariants: ``(invariants, *pairs)``.
-        """
+    def __init__(
+        self, width: int, heads: int, geometry: Geometry, content: ContentFactory = DotProduct
+    ) -> None:
+        super().__init__(width, heads, geometry)
+        self.content = content(width, heads, geometry.space)
+        self.is_inner_product = self.content.is_inner_product
+        self.sees_elements = self.content.sees_elements
+
+    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
+        return self.content.ends(features, lifted)
+
+    def forward(self, fibres: Fibres, ends: Ends) -> Tensor:
+        return self.content(fibres.neighborhood, ends)
+
+
+class LocationOnly(Kernel):
+    """Location alone: a convolution, as in LieConv (Finzi et al. 2020) or PONITA.
+
+    Args:
+        width: Number of features a point.
+        heads: Number of heads; divides ``width``.
+        geometry: The space and the invariant.
+        location: Makes the location part.
+    """
+
+    def __init__(
+        self, width: int, heads: int, geometry: Geometry, location: LocationFactory = LocationMLP
+    ) -> None:
+        super().__init__(width, heads, geometry)
+        self.location = location(geometry.head_mask(heads))
+
+    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
+        return Ends()
+
+    def forward(self, fibres: Fibres, ends: Ends) -> Tensor:
+        return self.location(fibres.invariants)
 
 
 class _ContentWithLocation(Kernel):
@@ -43,18 +74,21 @@ class _ContentWithLocation(Kernel):
         self,
         width: int,
         heads: int,
-        head_mask: Tensor,
-        content: Callable[[int, int], Content] = DotProduct,
-        location: Callable[[Tensor], Location] = LocationMLP,
+        geometry: Geometry,
+        content: ContentFactory = DotProduct,
+        location: LocationFactory = LocationMLP,
     ) -> None:
-        super().__init__()
-        self.content = content(width, heads)
-        self.location = location(head_mask)
+        super().__init__(width, heads, geometry)
+        self.content = content(width, heads, geometry.space)
+        self.location = location(geometry.head_mask(heads))
+        self.sees_elements = self.content.sees_elements
 
-    def forward(
-        self, neighborhood: DenseNeighborhood, features: Tensor, invariants: Tensor
-    ) -> Tensor:
-        return self.combine(self.content(neighborhood, features), self.location(invariants))
+    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
+        return self.content.ends(features, lifted)
+
+    def forward(self, fibres: Fibres, ends: Ends) -> Tensor:
+        content = self.content(fibres.neighborhood, ends)
+        return self.combine(content, self.location(fibres.invariants))
 
     @abstractmethod
     def combine(self, content: Tensor, location: Tensor) -> Tensor:
@@ -66,14 +100,28 @@ class Sum(_ContentWithLocation):
 
     Args:
         width: Number of features a point.
-        heads: Number of heads.
-        head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
+        heads: Number of heads; divides ``width``.
+        geometry: The space and the invariant.
         content: Makes the content part.
         location: Makes the location part.
     """
 
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        geometry: Geometry,
+        content: ContentFactory = DotProduct,
+        location: LocationFactory = LocationMLP,
+    ) -> None:
+        super().__init__(width, heads, geometry, content, location)
+        self.is_inner_product = self.content.is_inner_product
+
     def combine(self, content: Tensor, location: Tensor) -> Tensor:
         return content.add_(location)  # In place: content is new, and as large as all pairs.
+
+    def bias(self, fibres: Fibres) -> Tensor:
+        return self.location(fibres.invariants)
 
 
 class Product(_ContentWithLocation):
@@ -81,8 +129,8 @@ class Product(_ContentWithLocation):
 
     Args:
         width: Number of features a point.
-        heads: Number of heads.
-        head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
+        heads: Number of heads; divides ``width``.
+        geometry: The space and the invariant.
         content: Makes the content part.
         location: Makes the location part.
     """
@@ -96,8 +144,8 @@ class Joint(_ContentWithLocation):
 
     Args:
         width: Number of features a point.
-        heads: Number of heads.
-        head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
+        heads: Number of heads; divides ``width``.
+        geometry: The space and the invariant.
         content: Makes the content part.
         location: Makes the location part.
         hidden: Number of hidden units a head.
@@ -110,12 +158,12 @@ class Joint(_ContentWithLocation):
         self,
         width: int,
         heads: int,
-        head_mask: Tensor,
-        content: Callable[[int, int], Content] = DotProduct,
-        location: Callable[[Tensor], Location] = LocationMLP,
+        geometry: Geometry,
+        content: ContentFactory = DotProduct,
+        location: LocationFactory = LocationMLP,
         hidden: int = 4,
     ) -> None:
-        super().__init__(width, heads, head_mask, content, location)
+        super().__init__(width, heads, geometry, content, location)
         if hidden < 1:
             raise ValueError(f"Joint takes at least 1 hidden unit; got {hidden}.")
         self.from_content = nn.Parameter(torch.randn(hidden, heads))

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from attention.neighborhood import DenseNeighborhood
+from attention.neighborhoods import Neighborhood
+from liegroups import HomogeneousSpace, Lifted
+
+
+class Ends(NamedTuple):
+    """What the points bring to their pairs, before they are pulled back.
+
+    Attributes:
+        target: As target, a few tensors ``(heads, batch, points, channels)``.
+        source: As source, the same.
+    """
+
+    target: tuple[Tensor, ...] = ()
+    source: tuple[Tensor, ...] = ()
 
 
 class Content(nn.Module, ABC):
@@ -16,28 +30,60 @@ class Content(nn.Module, ABC):
 
     Args:
         width: Number of features a point.
-        heads: Number of heads.
+        heads: Number of heads; divides ``width``.
+        space: The space of the points.
+
+    Attributes:
+        is_inner_product: Whether the logits are the inner products of ``Ends.target[0]`` and
+            ``Ends.source[0]``, which fused implementations compute without storing them.
+        sees_elements: Whether ``ends`` looks at the elements over the points.
     """
 
+    is_inner_product: bool = False
+    sees_elements: bool = False
+
+    def __init__(self, width: int, heads: int, space: HomogeneousSpace) -> None:
+        super().__init__()
+        self.heads = heads
+
     @abstractmethod
-    def forward(self, neighborhood: DenseNeighborhood, features: Tensor) -> Tensor:
-        """Logits ``(heads, *pairs)`` of features ``(batch, points, width)``."""
+    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
+        """What each point brings.
+
+        Args:
+            features: ``(batch, points, width)``.
+            lifted: Elements and points ``(batch, points, ...)``.
+        """
+
+    @abstractmethod
+    def forward(self, neighborhood: Neighborhood, ends: Ends) -> Tensor:
+        """Logits ``(heads, *pairs)``, a new tensor."""
 
 
 class DotProduct(Content):
-    """⟨Qfᵢ, Kfⱼ⟩ / √d, with d channels a head (Vaswani et al. 2017, equation 1)."""
+    """⟨Qfᵢ, Kfⱼ⟩ / √d, with d channels a head (Vaswani et al. 2017, equation 1).
 
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
+    Args:
+        width: Number of features a point.
+        heads: Number of heads; divides ``width``.
+        space: The space of the points.
+    """
+
+    is_inner_product = True
+
+    def __init__(self, width: int, heads: int, space: HomogeneousSpace) -> None:
+        super().__init__(width, heads, space)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
 
-    def forward(self, neighborhood: DenseNeighborhood, features: Tensor) -> Tensor:
+    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
         scale = (self.query.out_features // self.heads) ** -0.5
         query = split_heads(self.query(features) * scale, self.heads)
         key = split_heads(self.key(features), self.heads)
-        return neighborhood.inner(query, key)
+        return Ends((query,), (key,))
+
+    def forward(self, neighborhood: Neighborhood, ends: Ends) -> Tensor:
+        return neighborhood.inner(ends.target[0], ends.source[0])
 
 
 class ConcatenatedLinear(Content):
@@ -45,24 +91,55 @@ class ConcatenatedLinear(Content):
 
     A linear form of a concatenation is a sum of two, one for each end, so no pair of features
     is ever stored.
+
+    Args:
+        width: Number of features a point.
+        heads: Number of heads; divides ``width``.
+        space: The space of the points.
+        hidden: Number of channels of a further linear map W of the concatenation, for logits
+            aᵀW[Qfᵢ, Kfⱼ]; none when absent. It adds no function, only parameters to learn by.
+
+    Raises:
+        ValueError: If ``hidden`` is less than one.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
+    def __init__(
+        self, width: int, heads: int, space: HomogeneousSpace, hidden: int | None = None
+    ) -> None:
+        super().__init__(width, heads, space)
+        if hidden is not None and hidden < 1:
+            raise ValueError(f"ConcatenatedLinear takes at least 1 hidden channel; got {hidden}.")
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         size = width // heads
-        self.vectors = nn.Parameter(torch.randn(2, heads, 1, 1, size) * size**-0.5)
+        if hidden is None:
+            self.vectors = nn.Parameter(torch.randn(2, heads, size) * size**-0.5)
+            self.further = None
+        else:
+            self.vectors = nn.Parameter(torch.randn(heads, hidden) * hidden**-0.5)
+            self.further = nn.Parameter(torch.randn(2, heads, hidden, size) * size**-0.5)
 
-    def forward(self, neighborhood: DenseNeighborhood, features: Tensor) -> Tensor:
+    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
         query = split_heads(self.query(features), self.heads)
         key = split_heads(self.key(features), self.heads)
-        return neighborhood.outer_sum(
-            (query * self.vectors[0]).sum(-1), (key * self.vectors[1]).sum(-1)
-        )
+        for_query, for_key = self._forms()[:, :, None, :, None]
+        return Ends((query @ for_query,), (key @ for_key,))
+
+    def forward(self, neighborhood: Neighborhood, ends: Ends) -> Tensor:
+        return neighborhood.outer_sum(ends.target[0][..., 0], ends.source[0][..., 0])
+
+    def _forms(self) -> Tensor:
+        """Both halves of the linear forms of the concatenations, ``(2, heads, channels)``."""
+        if self.further is None:
+            return self.vectors
+        return torch.einsum("hk,ehkc->ehc", self.vectors, self.further)
 
 
 def split_heads(features: Tensor, heads: int) -> Tensor:
     """``(batch, points, heads · channels)`` as ``(heads, batch, points, channels)``."""
     return rearrange(features, "b n (h c) -> h b n c", h=heads)
+
+
+def merge_heads(features: Tensor) -> Tensor:
+    """``(heads, batch, points, channels)`` as ``(batch, points, heads · channels)``."""
+    return rearrange(features, "h b n c -> b n (h c)")

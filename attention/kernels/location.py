@@ -42,6 +42,34 @@ class LinearLocation(Location):
         return logits.unflatten(1, invariants.shape[1:])
 
 
+class NormLocation(Location):
+    """-(Σ_b π_b |a_b|²) / τ from blocks of squared norms, closed form but for weights.
+
+    For the invariant ``liegroups.AlgebraNorm``, which has a feature -|a_b|² for each block of
+    the algebra. Each head learns the shares π of the blocks, which sum to one, and a temperature
+    τ, in the unit of the features. Both are positive, so that a nearer element always has the
+    larger logit; that makes the kernel, under the exponential, a Gaussian of the group distance.
+
+    Args:
+        head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
+    """
+
+    head_mask: Tensor
+
+    def __init__(self, head_mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("head_mask", head_mask, persistent=False)
+        self.share = nn.Parameter(torch.zeros(head_mask.shape))
+        # From sharp to flat, so that the heads see different scales from the start.
+        self.log_temperature = nn.Parameter(torch.linspace(-1, 3, len(head_mask)))
+
+    def forward(self, invariants: Tensor) -> Tensor:
+        unseen = torch.finfo(self.share.dtype).min
+        share = self.share.masked_fill(~self.head_mask, unseen).softmax(-1)
+        weight = share * (-self.log_temperature).exp()[:, None]
+        return (weight @ invariants.flatten(1)).unflatten(1, invariants.shape[1:])
+
+
 class _Perceptrons(Location):
     """Three-layer perceptrons with SiLU, each with outputs for a share of the heads.
 

@@ -7,8 +7,11 @@ parameters and holds no group; it is called with the space and the two ends of t
 from liegroups.invariants.base import Invariant
 from liegroups.invariants.combinations import Concat, PerHead
 from liegroups.invariants.distances import Distance, InverseDistance, OrbitLabels
-from liegroups.invariants.poses import AlgebraNorm, RelativeMatrix, RelativePose
-from liegroups.invariants.position_orientation import RelativePositionOrientation
+from liegroups.invariants.poses import AlgebraNorm, PoseDistance, RelativeMatrix, RelativePose
+from liegroups.invariants.position_orientation import (
+    LiftedPositionOrientation,
+    RelativePositionOrientation,
+)
 from liegroups.invariants.radial import (
     Bessel,
     BumpEnvelope,
@@ -29,9 +32,11 @@ __all__ = [
     "Gaussian",
     "Invariant",
     "InverseDistance",
+    "LiftedPositionOrientation",
     "OrbitLabels",
     "PerHead",
     "PolynomialEnvelope",
+    "PoseDistance",
     "RadialBasis",
     "RadialFunctions",
     "RelativeMatrix",

@@ -12,6 +12,7 @@ from liegroups.compiling import constant_when_compiled
 from liegroups.group import LieGroup
 from liegroups.invariants.base import Invariant
 from liegroups.lifting import Lifted
+from liegroups.numerics import safe_norm
 from liegroups.spaces import HomogeneousSpace
 
 
@@ -88,6 +89,48 @@ class AlgebraNorm(Invariant):
         a = space.group.relative_log(target.element, source.element)
         parts = a.split(_blocks(space), -1)
         return -torch.stack([(part * part).sum(-1) for part in parts], -1)
+
+
+@dataclass(frozen=True)
+class PoseDistance(Invariant):
+    """β|a_rotation| + (1 - β)|a_translation| of a = log(gᵢ⁻¹gⱼ), to choose neighbors by.
+
+    For SE(n): rotations in rad, translations in the unit of the coordinates.
+
+    Args:
+        rotation: The share β of the rotation.
+
+    Raises:
+        ValueError: If ``rotation`` is not between 0 and 1.
+
+    Reference:
+        Hutchinson et al. 2021, LieTransformer, whose public code has β = 0.2.
+    """
+
+    rotation: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rotation <= 1:
+            raise ValueError(f"PoseDistance takes a share from 0 to 1; got {self.rotation}.")
+
+    @property
+    def sees_lift(self) -> bool:
+        return True
+
+    def dim(self, space: HomogeneousSpace) -> int:
+        if not isinstance(space.group, AffineGroup):
+            raise ValueError(
+                f"PoseDistance weighs rotations against translations; {space.group} has no "
+                "translations. Use AlgebraNorm."
+            )
+        _require_logarithm(self, space)
+        return 1
+
+    def __call__(self, space: HomogeneousSpace, target: Lifted, source: Lifted) -> Tensor:
+        a = space.group.relative_log(target.element, source.element)
+        n = space.point_dim
+        translation, rotation = safe_norm(a[..., :n]), safe_norm(a[..., n:])
+        return ((1 - self.rotation) * translation + self.rotation * rotation)[..., None]
 
 
 def _require_logarithm(invariant: Invariant, space: HomogeneousSpace) -> None:

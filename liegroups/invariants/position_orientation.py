@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from liegroups.affine import AffineGroup
 from liegroups.invariants.base import Invariant
 from liegroups.lifting import Lifted
 from liegroups.numerics import safe_norm
-from liegroups.spaces import HomogeneousSpace, PositionOrientation
+from liegroups.spaces import EuclideanSpace, HomogeneousSpace, PositionOrientation
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,36 @@ class RelativePositionOrientation(Invariant):
     def __call__(self, space: HomogeneousSpace, target: Lifted, source: Lifted) -> Tensor:
         oriented = _oriented(space)
         p, o = oriented.split_point(target.point)
-        q, direction = oriented.split_point(source.point)
-        d = q - p
-        along = (d * o).sum(-1)
-        across = safe_norm(d - along[..., None] * o)
-        return torch.stack((along, across, (o * direction).sum(-1).expand(along.shape)), -1)
+        return _three_invariants(p, o, *oriented.split_point(source.point))
+
+
+@dataclass(frozen=True)
+class LiftedPositionOrientation(Invariant):
+    """``RelativePositionOrientation`` of points that are lifted to rigid motions.
+
+    The orientation of an element (R, p) is its first axis, Re₁, so that points of Rⁿ with a grid
+    of lifts become points of Rⁿ × Sⁿ⁻¹ with a grid of orientations, as in PONITA.
+    """
+
+    @property
+    def sees_lift(self) -> bool:
+        return True
+
+    def dim(self, space: HomogeneousSpace) -> int:
+        _rigid(space)
+        return 3
+
+    def __call__(self, space: HomogeneousSpace, target: Lifted, source: Lifted) -> Tensor:
+        group = _rigid(space)
+        o, direction = (group.split(end.element)[0][..., 0] for end in (target, source))
+        return _three_invariants(target.point, o, source.point, direction)
+
+
+def _three_invariants(p: Tensor, o: Tensor, q: Tensor, direction: Tensor) -> Tensor:
+    d = q - p
+    along = (d * o).sum(-1)
+    across = safe_norm(d - along[..., None] * o)
+    return torch.stack((along, across, (o * direction).sum(-1).expand(along.shape)), -1)
 
 
 def _oriented(space: HomogeneousSpace) -> PositionOrientation:
@@ -61,3 +87,12 @@ def _oriented(space: HomogeneousSpace) -> PositionOrientation:
             f"PositionOrientation; {space} has none. Use Distance or RelativePose."
         )
     return space
+
+
+def _rigid(space: HomogeneousSpace) -> AffineGroup:
+    if not isinstance(space, EuclideanSpace) or not space.is_isometric:
+        raise ValueError(
+            "LiftedPositionOrientation needs points of Rⁿ under SE(n) or E(n), whose lifts have "
+            f"axes; got {space}. Use RelativePose."
+        )
+    return space.group

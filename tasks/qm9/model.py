@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,19 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.nn.functional import l1_loss
 
-from attention import Kernel, LieTransformer, Normalizer, Softmax, Sum, invariance_error
+from attention import (
+    AllPairs,
+    BackendName,
+    Geometry,
+    InvariantHead,
+    Kernel,
+    LieTransformer,
+    NeighborhoodRule,
+    Normalizer,
+    Softmax,
+    Sum,
+    invariance_error,
+)
 from liegroups import T3, Haar, Invariant, LieGroup, RelativePose, Sampler
 from tasks.base import TaskModel
 from tasks.cache import write_atomic
@@ -38,8 +51,10 @@ class QM9Model(TaskModel):
         width: Number of features an atom in the hidden layers.
         layers: Number of attention blocks.
         heads: Number of attention heads; divides ``width``.
-        kernel: Combines content and location: ``Sum``, ``Product`` or ``Joint``.
-        normalizer: Turns logits into weights: ``Softmax`` or ``Count``.
+        kernel: Makes the kernel of each layer, for example ``Sum`` of content and location.
+        normalizer: Turns logits into weights, for example ``Softmax`` or ``Count``.
+        neighborhood: Chooses the neighbors of each lifted atom.
+        backend: How to compute the attention: ``auto``, or a name of ``attention.BACKENDS``.
         pooling: ``mean`` over the atoms for intensive targets, ``sum`` for extensive ones.
         learning_rate: Largest learning rate.
         weight_decay: Decoupled weight decay.
@@ -61,8 +76,10 @@ class QM9Model(TaskModel):
         width: int = 128,
         layers: int = 4,
         heads: int = 8,
-        kernel: Callable[[int, int, Tensor], Kernel] = Sum,
+        kernel: Callable[[int, int, Geometry], Kernel] = Sum,
         normalizer: Normalizer = Softmax(),  # noqa: B008 (immutable)
+        neighborhood: NeighborhoodRule = AllPairs(),  # noqa: B008 (immutable)
+        backend: BackendName = "auto",
         pooling: Literal["mean", "sum"] = "mean",
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
@@ -81,7 +98,9 @@ class QM9Model(TaskModel):
             heads=heads,
             kernel=kernel,
             normalizer=normalizer,
-            pooling=pooling,
+            neighborhood=neighborhood,
+            head=partial(InvariantHead, pooling=pooling),
+            backend=backend,
         )
         if self.network.space.point_dim != 3:
             raise ValueError(

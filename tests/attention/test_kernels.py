@@ -7,6 +7,8 @@ from attention import (
     ConcatenatedLinear,
     DenseNeighborhood,
     DotProduct,
+    Fibres,
+    Geometry,
     Joint,
     LinearLocation,
     LocationMLP,
@@ -15,9 +17,17 @@ from attention import (
     Sum,
 )
 from attention.kernels.pairwise_mlp import pairwise_mlp
-from liegroups import SE3, Concat, Distance, InverseDistance, PerHead, RelativePose
+from liegroups import SE3, Concat, Distance, InverseDistance, Lifted, PerHead, RelativePose
 
 HEADS, HIDDEN, INPUTS = 3, 5, 4
+SPACE = SE3().default_space()
+LIFTED = Lifted(torch.eye(4), torch.zeros(3))
+
+
+def cloud(*shape, space=SPACE, invariant=Distance(), **settings):  # noqa: B008
+    points = torch.randn(*shape, space.point_dim, **settings)
+    geometry = Geometry(space, invariant)
+    return Fibres(geometry, DenseNeighborhood(), Lifted(space.section(points), points))
 
 
 def perceptrons(outputs=1, pairs=700):
@@ -79,14 +89,19 @@ def test_pairwise_mlp_skips_the_gradient_of_inputs_that_need_none():
     assert all(g.isfinite().all() for g in gradients)
 
 
-def test_concatenated_linear_is_a_linear_form_of_the_concatenation():
+@pytest.mark.parametrize("hidden", [None, 5])
+def test_concatenated_linear_is_a_linear_form_of_the_concatenation(hidden):
     torch.manual_seed(0)
-    content = ConcatenatedLinear(6, 2)
+    content = ConcatenatedLinear(6, 2, SPACE, hidden=hidden)
     features = torch.randn(1, 4, 6)
     query, key = content.query(features)[0], content.key(features)[0]
-    logits = content(DenseNeighborhood(), features)[:, 0]
+    logits = content(DenseNeighborhood(), content.ends(features, LIFTED))[:, 0]
     for head in range(2):
-        form = content.vectors[:, head].flatten()
+        if hidden is None:
+            form = content.vectors[:, head].flatten()
+        else:
+            further = torch.cat((content.further[0, head], content.further[1, head]), 1)
+            form = content.vectors[head] @ further
         channels = slice(3 * head, 3 * head + 3)
         for i in range(4):
             for j in range(4):
@@ -96,11 +111,12 @@ def test_concatenated_linear_is_a_linear_form_of_the_concatenation():
 
 def test_dot_product_scales_by_the_channels_of_a_head():
     torch.manual_seed(0)
-    content = DotProduct(8, 2)
+    content = DotProduct(8, 2, SPACE)
     features = torch.randn(1, 3, 8)
     query, key = content.query(features)[0], content.key(features)[0]
     expected = query[1, 4:] @ key[2, 4:] / 4**0.5
-    torch.testing.assert_close(content(DenseNeighborhood(), features)[1, 0, 1, 2], expected)
+    logits = content(DenseNeighborhood(), content.ends(features, LIFTED))
+    torch.testing.assert_close(logits[1, 0, 1, 2], expected)
 
 
 @pytest.mark.parametrize("location", [LinearLocation, LocationMLP, SharedLocationMLP])
@@ -136,18 +152,17 @@ def test_shared_perceptron_serves_uneven_groups_of_heads():
 )
 def test_combination(kernel, formula):
     torch.manual_seed(0)
-    module = kernel(8, 2, torch.ones(2, 3, dtype=torch.bool))
-    features, invariants = torch.randn(2, 4, 8), torch.randn(3, 2, 4, 4)
-    neighborhood = DenseNeighborhood()
-    content, location = module.content(neighborhood, features), module.location(invariants)
-    torch.testing.assert_close(
-        module(neighborhood, features, invariants), formula(content, location)
-    )
+    module = kernel(8, 2, Geometry(SPACE, Distance()))
+    fibres = cloud(2, 4)
+    ends = module.ends(torch.randn(2, 4, 8), fibres.source)
+    content = module.content(fibres.neighborhood, ends)
+    location = module.location(fibres.invariants)
+    torch.testing.assert_close(module(fibres, ends), formula(content, location))
 
 
 def test_joint_is_a_perceptron_of_both():
     torch.manual_seed(0)
-    module = Joint(8, 2, torch.ones(2, 3, dtype=torch.bool), hidden=3)
+    module = Joint(8, 2, Geometry(SPACE, Distance()), hidden=3)
     content, location = torch.randn(2, 1, 4, 4), torch.randn(2, 1, 4, 4)
     logits = module.combine(content, location)
     for head in range(2):

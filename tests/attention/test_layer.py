@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from attention import Count, DenseNeighborhood, LieAttention, Softmax, all_pairs
+from attention import Count, DenseNeighborhood, Fibres, Geometry, LieAttention, Softmax
+from liegroups import T3, Lifted, RelativePose
+
+GEOMETRY = Geometry(T3().default_space(), RelativePose())
 
 
 def by_loops(layer, features, invariants, mask):
@@ -48,13 +51,15 @@ def by_loops(layer, features, invariants, mask):
 @pytest.mark.parametrize("normalizer", [Softmax(), Count()], ids=["softmax", "count"])
 def test_layer_agrees_with_loops(normalizer):
     torch.manual_seed(0)
-    layer = LieAttention(8, 2, torch.ones(2, 3, dtype=torch.bool), normalizer=normalizer).double()
+    layer = LieAttention(8, 2, GEOMETRY, normalizer=normalizer).double()
     features = torch.randn(1, 5, 8, dtype=torch.float64)
-    invariants = torch.randn(3, 1, 5, 5, dtype=torch.float64)
+    points = torch.randn(1, 5, 3, dtype=torch.float64)
     mask = torch.tensor([[True, True, False, True, True]])
+    lifted = Lifted(GEOMETRY.space.section(points), points)
     with torch.no_grad():
-        output = layer(all_pairs(mask), features, invariants)[0]
-    expected = by_loops(layer, features[0], invariants[:, 0], mask[0])
+        output = layer(Fibres(GEOMETRY, DenseNeighborhood(mask[:, None]), lifted), features)[0]
+    relative = (points[:, None] - points[:, :, None])[0].movedim(-1, 0)
+    expected = by_loops(layer, features[0], relative, mask[0])
     np.testing.assert_allclose(output.numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -87,4 +92,4 @@ def test_masks_do_not_overflow(dtype):
 
 def test_heads_must_divide_width():
     with pytest.raises(ValueError, match="3 heads and width 8"):
-        LieAttention(8, 3, torch.ones(3, 1, dtype=torch.bool))
+        LieAttention(8, 3, GEOMETRY)

@@ -1,10 +1,11 @@
 import copy
 import pickle
+from functools import partial
 
 import pytest
 import torch
 
-from attention import Count, Joint, LieTransformer, Product, Sum, invariance_error
+from attention import Count, InvariantHead, Joint, LieTransformer, Product, Sum, invariance_error
 from liegroups import (
     SE2,
     SE3,
@@ -154,7 +155,7 @@ def test_derivatives_are_finite_where_all_points_coincide(group):
 @pytest.mark.parametrize("pooling", ["mean", "sum"])
 def test_padding_and_batching_change_nothing(group, clouds, normalizer, pooling):
     features, points, mask = clouds
-    model = network(group, normalizer=normalizer, pooling=pooling)
+    model = network(group, normalizer=normalizer, head=partial(InvariantHead, pooling=pooling))
     together = model(features, points, mask)
     alone = model(features[1:, :3], points[1:, :3])
     torch.testing.assert_close(together[1:], alone, rtol=1e-12, atol=1e-12)
@@ -187,7 +188,8 @@ def test_sum_is_extensive_and_mean_intensive():
     features, points = torch.randn(1, 3, 4).double(), torch.randn(1, 3, 3).double()
     twice = features.repeat(1, 2, 1), points.repeat(1, 2, 1)
     for pooling, factor in (("mean", 1), ("sum", 2)):
-        model = network(SE3(), invariant=Distance(), pooling=pooling)
+        head = partial(InvariantHead, pooling=pooling)
+        model = network(SE3(), invariant=Distance(), head=head)
         torch.testing.assert_close(model(*twice), factor * model(features, points))
 
 
@@ -211,7 +213,7 @@ def test_evaluation_repeats_itself_and_training_does_not():
 def test_an_invariant_of_points_alone_is_not_lifted(monkeypatch):
     model = network(SE3(), invariant=Distance(), lift=Haar(4))
     seen = []
-    model.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
+    model.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[3]))
     model(torch.randn(1, 5, 4).double(), torch.randn(1, 5, 3).double())
     assert seen == [1]
 
@@ -270,7 +272,8 @@ def test_output_has_the_dtype_of_the_network(group, clouds, dtype):
         ({"invariant": []}, "at least one invariant"),
         ({"layers": 0}, "layers must be at least 1; got 0"),
         ({"heads": 3}, "3 heads and width 16"),
-        ({"pooling": "max"}, "pooling is 'mean' or 'sum'; got 'max'"),
+        ({"head": partial(InvariantHead, pooling="max")}, "'mean' or 'sum'; got 'max'"),
+        ({"backend": "fast"}, "backend is one of auto, reference, fused"),
         ({"space": T3().default_space()}, "is a space of T3"),
     ],
     ids=str,

@@ -1,4 +1,4 @@
-"""Output heads: what becomes of the features of the lifted points."""
+"""One invariant output for the whole cloud."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from attention.geometry import Fibres, Geometry
+from attention.heads.base import Head
 
-class InvariantHead(nn.Module):
+
+class InvariantHead(Head):
     """One output for the whole cloud, from features pooled over points and lifts.
 
     A perceptron on each point, a masked mean or sum, a perceptron on the result.
@@ -15,14 +18,22 @@ class InvariantHead(nn.Module):
     Args:
         width: Number of features a point.
         out_features: Number of outputs.
+        geometry: The space of the points and the invariant of their pairs.
         pooling: ``mean`` for intensive quantities, ``sum`` for extensive ones; a sum runs over
             the points and averages over the elements above each.
+
+    Raises:
+        ValueError: If ``pooling`` is another.
     """
 
     def __init__(
-        self, width: int, out_features: int, pooling: Literal["mean", "sum"] = "mean"
+        self,
+        width: int,
+        out_features: int,
+        geometry: Geometry,
+        pooling: Literal["mean", "sum"] = "mean",
     ) -> None:
-        super().__init__()
+        super().__init__(width, out_features, geometry)
         if pooling not in ("mean", "sum"):
             raise ValueError(f"pooling is 'mean' or 'sum'; got {pooling!r}.")
         self.pooling = pooling
@@ -31,17 +42,8 @@ class InvariantHead(nn.Module):
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, out_features)
         )
 
-    def forward(self, features: Tensor, mask: Tensor | None, lifts: int) -> Tensor:
-        """Pool.
-
-        Args:
-            features: ``(batch, points · lifts, width)``.
-            mask: Booleans ``(batch, points · lifts)``, True for points that exist, or None.
-            lifts: Number of elements above each point.
-
-        Returns:
-            Outputs ``(batch, out_features)``.
-        """
+    def forward(self, features: Tensor, fibres: Fibres, mask: Tensor | None, lifts: int) -> Tensor:
+        """Outputs ``(batch, out_features)``."""
         hidden = self.pointwise(features)
         if mask is not None:
             hidden = hidden.masked_fill(~mask[..., None], 0)

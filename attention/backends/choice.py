@@ -1,0 +1,73 @@
+"""Which backend computes an attention: the one that is asked for, or the best that can."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from attention.backends.base import Backend
+from attention.backends.fused import Fused
+from attention.backends.linear import LinearTime
+from attention.backends.reference import Reference
+from attention.backends.streaming import Streaming
+from attention.geometry import Fibres
+from attention.kernels import Kernel
+from attention.normalizers import Normalizer
+
+BackendName = Literal["auto", "reference", "fused", "linear", "streaming"]
+
+BACKENDS: dict[str, Backend] = {
+    "reference": Reference(),
+    "fused": Fused(),
+    "linear": LinearTime(),
+    "streaming": Streaming(),
+}
+_STORED_BYTES = 2**26
+
+
+def choose_backend(
+    name: BackendName, kernel: Kernel, normalizer: Normalizer, fibres: Fibres, values: Tensor
+) -> Backend:
+    """The backend of a name; for ``auto`` the first of these that can compute the attention.
+
+    ``linear``, where it can. ``fused``, where logits are inner products without a location part
+    and the points require no gradient, since it has no second derivatives. ``streaming``, where
+    the logits of a layer are larger than 64 MiB. ``reference``.
+
+    Args:
+        name: A key of ``BACKENDS``, or ``auto``.
+        kernel: Gives the logits of pairs.
+        normalizer: Turns them into weights.
+        fibres: The pairs.
+        values: ``(heads, batch, sources, channels)``.
+
+    Raises:
+        ValueError: If there is no such backend, or it cannot compute this attention.
+    """
+    if name != "auto":
+        check_backend(name)
+        obstacle = BACKENDS[name].obstacle(kernel, normalizer, fibres)
+        if obstacle is not None:
+            raise ValueError(f"backend {name!r} {obstacle}.")
+        return BACKENDS[name]
+    for candidate, wanted in {
+        "linear": True,
+        "fused": not kernel.sees_invariants and not fibres.points_require_grad,
+        "streaming": _logit_bytes(fibres, values) > _STORED_BYTES,
+    }.items():
+        backend = BACKENDS[candidate]
+        if wanted and backend.obstacle(kernel, normalizer, fibres) is None:
+            return backend
+    return BACKENDS["reference"]
+
+
+def check_backend(name: str) -> None:
+    """Raise ValueError unless there is a backend of that name."""
+    if name not in ("auto", *BACKENDS):
+        raise ValueError(f"backend is one of {', '.join(('auto', *BACKENDS))}; got {name!r}.")
+
+
+def _logit_bytes(fibres: Fibres, values: Tensor) -> int:
+    heads, batch, sources, _ = values.shape
+    return heads * batch * fibres.target.point.shape[1] * sources * values.element_size()

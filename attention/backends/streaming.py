@@ -1,0 +1,80 @@
+"""Streaming attention: some targets at a time, forward and backward."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from attention.backends.base import Backend
+from attention.backends.slices import Tensors, map_slices, map_slices_checkpointed
+from attention.geometry import Fibres
+from attention.kernels import Ends, Kernel
+from attention.neighborhoods import DenseNeighborhood
+from attention.normalizers import Normalizer
+from liegroups import Lifted
+
+_ELEMENTS_AT_A_TIME = 2**20
+
+
+class Streaming(Backend):
+    """Any kernel and normalizer, with memory linear in the number of points.
+
+    The targets pass in slices, each with all its sources, and every slice is an attention of its
+    own; invariants, logits and weights live as long as their slice. The backward pass computes
+    each slice again, and so do the derivatives of the backward pass: memory is linear in every
+    order. In exchange the invariants are computed again in each layer and each pass.
+
+    Under ``torch.compile`` the slices are checkpointed, which is linear in the first derivative.
+
+    Args:
+        elements: Logits to hold at a time.
+    """
+
+    def __init__(self, elements: int = _ELEMENTS_AT_A_TIME) -> None:
+        self.elements = elements
+
+    def obstacle(self, kernel: Kernel, normalizer: Normalizer, fibres: Fibres) -> str | None:
+        if not isinstance(fibres.neighborhood, DenseNeighborhood):
+            return "needs the dense layout; the sparse one is linear in its pairs already"
+        return None
+
+    def __call__(
+        self, kernel: Kernel, normalizer: Normalizer, fibres: Fibres, ends: Ends, values: Tensor
+    ) -> Tensor:
+        neighborhood, parameters = fibres.neighborhood, dict(kernel.named_parameters())
+        assert isinstance(neighborhood, DenseNeighborhood)
+        mask, cutoff = neighborhood.mask, neighborhood.cutoff
+        whole_clouds = mask is None or mask.shape[-2] == 1
+
+        def attend(own: Tensors, shared: Tensors) -> tuple[Tensors, Tensors]:
+            element, point, *rest = own
+            source_element, source_point, sent, *others = shared
+            asked, rest = rest[: len(ends.target)], rest[len(ends.target) :]
+            brought, weights = others[: len(ends.source)], others[len(ends.source) :]
+            slice_cutoff = None if cutoff is None else rest.pop(0)
+            slice_mask = mask if whole_clouds else rest.pop(0)
+            part = Fibres(
+                fibres.geometry,
+                DenseNeighborhood(slice_mask, slice_cutoff),
+                Lifted(element, point),
+                Lifted(source_element, source_point),
+            )
+            named = dict(zip(parameters, weights, strict=True))
+            logits = functional_call(kernel, named, (part, Ends(tuple(asked), tuple(brought))))
+            normalized = normalizer(part.neighborhood, logits)
+            return (part.neighborhood.push_forward(normalized, sent),), ()
+
+        sliced = [*fibres.target, *ends.target]
+        axes = [1, 1, *(2 for _ in ends.target)]
+        for extra in (cutoff, None if whole_clouds else mask):
+            if extra is not None:
+                sliced.append(extra)
+                axes.append(1)
+        shared = [*fibres.source, values, *ends.source, *parameters.values()]
+        heads, batch, sources, _ = values.shape
+        size = max(1, self.elements // (heads * batch * sources))
+        compiling = torch.compiler.is_compiling()
+        map_over = map_slices_checkpointed if compiling else map_slices
+        (received,), _ = map_over(attend, sliced, shared, axes=axes, output_axes=[2], size=size)
+        return received

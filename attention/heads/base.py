@@ -1,0 +1,79 @@
+"""What every output head has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from attention.geometry import Fibres, Geometry
+from liegroups import HomogeneousSpace
+from liegroups.affine import AffineGroup
+
+
+class Head(nn.Module, ABC):
+    """What becomes of the features of the lifted points.
+
+    Args:
+        width: Number of features a point.
+        out_features: Number of outputs.
+        geometry: The space of the points and the invariant of their pairs.
+
+    Attributes:
+        sees_elements: Whether the output depends on the elements over the points.
+    """
+
+    sees_elements: bool = False
+
+    def __init__(self, width: int, out_features: int, geometry: Geometry) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, features: Tensor, fibres: Fibres, mask: Tensor | None, lifts: int) -> Tensor:
+        """Give the output.
+
+        Args:
+            features: ``(batch, points · lifts, width)``, the lifts of a point side by side.
+            fibres: The pairs of the lifted points.
+            mask: Booleans ``(batch, points · lifts)``, True for points that exist, or None.
+            lifts: Number of elements above each point.
+        """
+
+
+def average_lifts(values: Tensor, mask: Tensor | None, lifts: int) -> Tensor:
+    """Mean over the elements above each point, zero at points that do not exist.
+
+    Args:
+        values: ``(batch, points · lifts, *rest)``.
+        mask: Booleans ``(batch, points · lifts)``, or None.
+        lifts: Number of elements above each point.
+
+    Returns:
+        ``(batch, points, *rest)``.
+    """
+    if mask is not None:
+        values = values.masked_fill(~mask.reshape(*mask.shape, *(1,) * (values.ndim - 2)), 0)
+    return values.unflatten(1, (-1, lifts)).mean(2)
+
+
+def check_vectors(head: Head, space: HomogeneousSpace) -> None:
+    """Raise ValueError unless the group moves differences of points by a matrix."""
+    if space.linear is None or space.linear.matrix_size != space.point_dim:
+        raise ValueError(
+            f"{type(head).__name__} gives vectors, which need points that the group moves by "
+            f"x ↦ Ax + b; {space} is another space."
+        )
+
+
+def linear_part(space: HomogeneousSpace, element: Tensor) -> Tensor:
+    """The matrices ``(*batch, n, n)`` by which elements move vectors."""
+    if isinstance(space.group, AffineGroup):
+        return space.group.split(element)[0]
+    return element
+
+
+def perceptron(width: int, out_features: int) -> nn.Sequential:
+    """A pointwise perceptron with one hidden layer, after a normalization."""
+    return nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, out_features)
+    )

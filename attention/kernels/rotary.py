@@ -1,0 +1,97 @@
+"""Rotary content: queries and keys multiplied by a representation of the group."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from attention.kernels.content import DotProduct, Ends
+from liegroups import HomogeneousSpace, Lifted, Translation
+from liegroups.affine import AffineGroup
+from liegroups.so2 import planar_rotation
+
+
+class Rotary(DotProduct):
+    """⟨ρ(gᵢ)⁻ᵀ Qfᵢ, ρ(gⱼ) Kfⱼ⟩ / √d = ⟨Qfᵢ, ρ(gᵢ⁻¹gⱼ) Kfⱼ⟩ / √d, ρ a representation of the group.
+
+    The logit sees the pair through gᵢ⁻¹gⱼ alone, as every invariant does, and still is the inner
+    product of something of each end: nothing is stored for pairs, and fused or linear attention
+    applies. ρ need not be orthogonal, since queries are multiplied by the contragredient.
+
+    Of translations ρ turns the two channels of each plane by the angle ω·t, with a learned
+    frequency vector ω for each plane of each head: rotary position embedding, in n dimensions.
+    Of every other group ρ is the element's own matrix on as many blocks of channels as fit, with
+    coordinates in units of ``length``. The channels that are left over stay as they are.
+
+    Args:
+        width: Number of features a point.
+        heads: Number of heads; divides ``width``.
+        space: The space of the points.
+        length: Unit of length, for groups with translations: frequencies start evenly from 0 to
+            1 / ``length``, and the translations in matrices are divided by it.
+
+    Raises:
+        ValueError: If ``length`` is not positive or the group has no translations, or if a head
+            has too few channels.
+
+    Reference:
+        Su et al. 2021, RoFormer; Ostmeier et al. 2024, LieRE; Miyato et al. 2024, GTA.
+    """
+
+    sees_elements = True
+
+    def __init__(
+        self, width: int, heads: int, space: HomogeneousSpace, length: float = 1.0
+    ) -> None:
+        super().__init__(width, heads, space)
+        group = space.group
+        if not 0 < length < float("inf"):
+            raise ValueError(f"Rotary takes a finite length above 0; got {length}.")
+        if length != 1 and not isinstance(group, AffineGroup):
+            raise ValueError(f"{group} has no translations for Rotary to measure by a length.")
+        channels = width // heads
+        block = 2 if isinstance(group, Translation) else group.matrix_size
+        if channels < block:
+            raise ValueError(
+                f"Rotary needs at least {block} channels a head for {group}; got {channels}, "
+                f"from width {width} and {heads} heads."
+            )
+        self.group = group
+        self.length = length
+        self.rotated = channels // block * block
+        if isinstance(group, Translation):
+            planes = channels // 2
+            speed = torch.linspace(0, 1 / length, planes)[:, None]
+            direction = normalize(torch.randn(heads, planes, group.space_dim), dim=-1)
+            self.frequencies = nn.Parameter(speed * direction)
+
+    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
+        (query,), (key,) = super().ends(features, lifted)
+        # As seen from the first element: what is common to all drops out before it can round.
+        pose = self.group.relative(lifted.element[:, :1], lifted.element)
+        if isinstance(self.group, Translation):
+            angle = torch.einsum("hpn,bin->hbip", self.frequencies, pose[..., :-1, -1])
+            turn = planar_rotation(angle)  # (heads, batch, points, planes, 2, 2)
+            return Ends((self._multiplied(turn, query),), (self._multiplied(turn, key),))
+        contragredient = self.group.inverse(pose).mT
+        if isinstance(self.group, AffineGroup):
+            pose = _in_units(pose, self.length)
+            contragredient = _in_units(contragredient.mT, self.length).mT
+        return Ends(
+            (self._multiplied(contragredient[..., None, :, :], query),),
+            (self._multiplied(pose[..., None, :, :], key),),
+        )
+
+    def _multiplied(self, matrices: Tensor, x: Tensor) -> Tensor:
+        """Blocks of the channels of x ``(heads, batch, points, channels)``, each by its matrix."""
+        blocks = x[..., : self.rotated].unflatten(-1, (-1, matrices.shape[-1]))
+        moved = (matrices * blocks[..., None, :]).sum(-1).flatten(-2)
+        return torch.cat((moved, x[..., self.rotated :]), -1)
+
+
+def _in_units(g: Tensor, length: float) -> Tensor:
+    """Affine maps with their translations in units of a length: an equivalent representation."""
+    unit = torch.ones(g.shape[-1], dtype=g.dtype, device=g.device)
+    unit[:-1] = length
+    return g * unit / unit[:, None]
