@@ -21,7 +21,7 @@ class AffineGroup(LieGroup):
     """Rⁿ ⋊ H: elements [[A, b], [0, 1]] with A in ``linear`` and b in Rⁿ.
 
     Algebra coordinates are the n translations first, then those of ``linear``. Every operation
-    follows from the group of linear parts; the closed forms of SE(2) and SE(3) override two.
+    follows from the group of linear parts; SE(2) and SE(3) have closed forms.
 
     A subclass declares ``linear``; `Affine` takes it as an argument.
 
@@ -80,6 +80,16 @@ class AffineGroup(LieGroup):
         self.check_element(x)
         n = self.space_dim
         return torch.cat((x[..., :n, n], self.linear.vee(x[..., :n, :n])), -1)
+
+    def exp(self, a: Tensor) -> Tensor:
+        """Elements (exp X, Vρ); the linear part as the group of linear parts computes it.
+
+        It may have a closed form, which is more exact: near half a turn a rounding of the matrix
+        exponential would take the element beyond the cut.
+        """
+        n = self.space_dim
+        translation = matrix_exp(self.hat(a))[..., :n, n]
+        return self.join(self.linear.exp(a[..., n:]), translation)
 
     def log(self, g: Tensor) -> Tensor:
         """Logarithm (V⁻¹b, log A), with V = ∫₀¹ exp(s log A) ds."""
@@ -149,8 +159,11 @@ class AffineGroup(LieGroup):
     def join(self, a: Tensor, b: Tensor) -> Tensor:
         """Elements ``(*batch, n + 1, n + 1)`` of linear parts and translations."""
         n = self.space_dim
-        batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-1])
-        top = torch.cat((a.expand(*batch, n, n), b.expand(*batch, n)[..., None]), -1)
+        batch = a.shape[:-2]
+        if batch != b.shape[:-1]:  # Broadcasting takes longer than the rest on small batches.
+            batch = torch.broadcast_shapes(batch, b.shape[:-1])
+            a, b = a.expand(*batch, n, n), b.expand(*batch, n)
+        top = torch.cat((a, b[..., None]), -1)
         bottom = torch.zeros(n + 1, dtype=top.dtype, device=top.device)
         bottom[n] = 1
         return torch.cat((top, bottom.expand(*batch, 1, n + 1)), -2)

@@ -37,10 +37,26 @@ _COTANGENT = (
 
 
 def _horner(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
-    value = torch.full_like(x, coefficients[-1])
-    for c in reversed(coefficients[:-1]):
+    """The power series at x, to its end in float64 and to seven terms in lower precision."""
+    terms = coefficients if x.dtype == torch.float64 else coefficients[:7]
+    value = terms[-1] * x + terms[-2]
+    for c in reversed(terms[:-2]):
         value = value * x + c
     return value
+
+
+def where(mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """``torch.where`` for a mask of ones and zeros in the dtype of x and y, which are finite.
+
+    It is exact, and on the CPU several times as fast, forward and backward.
+    """
+    return torch.lerp(y, x, mask)
+
+
+def _apart(mask: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The part of x inside the mask, with 0 elsewhere, and the part outside, with 1 elsewhere."""
+    inside = mask * x
+    return inside, x - inside + mask
 
 
 def stumpff(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -63,11 +79,11 @@ def stumpff(t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         >>> [round(c.item(), 6) for c in stumpff(torch.zeros(()))]
         [1.0, 1.0, 0.5, 0.166667]
     """
-    small = t < 1
-    near, far = torch.where(small, t, 0), torch.where(small, 1, t)
+    small = (t < 1).to(t.dtype)
+    near, far = _apart(small, t)
     angle = far.sqrt()
-    c2 = torch.where(small, _horner(_STUMPFF_2, near), (1 - angle.cos()) / far)
-    c3 = torch.where(small, _horner(_STUMPFF_3, near), (1 - angle.sin() / angle) / far)
+    c2 = where(small, _horner(_STUMPFF_2, near), (1 - angle.cos()) / far)
+    c3 = where(small, _horner(_STUMPFF_3, near), (1 - angle.sin() / angle) / far)
     return 1 - t * c2, 1 - t * c3, c2, c3
 
 
@@ -83,10 +99,10 @@ def half_cotangent_deficit(t: Tensor) -> Tensor:
     Returns:
         The function, of the shape of ``t``: 1/12 at zero and 1/π² at π².
     """
-    small = t < 1
-    near, far = torch.where(small, t, 0), torch.where(small, 1, t)
+    small = (t < 1).to(t.dtype)
+    near, far = _apart(small, t)
     half = far.sqrt() / 2
-    return torch.where(small, _horner(_COTANGENT, near), (1 - half * half.cos() / half.sin()) / far)
+    return where(small, _horner(_COTANGENT, near), (1 - half * half.cos() / half.sin()) / far)
 
 
 def double_arctangent(s: Tensor, w: Tensor) -> Tensor:
@@ -102,11 +118,13 @@ def double_arctangent(s: Tensor, w: Tensor) -> Tensor:
     Returns:
         The factor, of the shape of ``s``.
     """
-    small = 16 * s < w * w
-    ratio = torch.where(small, s, 0) / torch.where(small, w * w, 1)
-    near = 2 * _horner(_ARCTAN, ratio) / torch.where(small, w, 1)
-    length = torch.where(small, 1, s).sqrt()
-    return torch.where(small, near, 2 * torch.atan2(length, torch.where(small, 1, w)) / length)
+    # In the series' domain w/4 stands in for the length, so nothing is divided by zero.
+    square = w * w / 16
+    small = (s < square).to(s.dtype)
+    squared_length = where(small, square, s)
+    length = squared_length.sqrt()
+    series = _horner(_ARCTAN, small * s / (16 * squared_length)) / 4
+    return 2 * where(small, series, torch.atan2(length, w)) / length
 
 
 def matrix_exp(x: Tensor) -> Tensor:
@@ -130,8 +148,8 @@ def matrix_exp(x: Tensor) -> Tensor:
 def safe_norm(x: Tensor) -> Tensor:
     """Euclidean length of the last axis, with derivative zero (not NaN) at the zero vector."""
     squared = (x * x).sum(-1)
-    positive = squared > 0
-    return torch.where(positive, torch.where(positive, squared, 1).sqrt(), 0)
+    zero = (squared == 0).to(x.dtype)
+    return (1 - zero) * (squared + zero).sqrt()
 
 
 def circular(t: Tensor) -> tuple[Tensor, Tensor]:

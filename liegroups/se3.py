@@ -9,7 +9,7 @@ from torch import Tensor
 
 from liegroups.affine import AffineGroup
 from liegroups.numerics import half_cotangent_deficit, stumpff
-from liegroups.so3 import SO3, rodrigues
+from liegroups.so3 import SO3, cross, entries, matrix, rodrigues, rotation_vector
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,25 @@ class SE3(AffineGroup):
     def exp(self, a: Tensor) -> Tensor:
         """Elements (R, Vρ), V = c₁ 1 + c₂ [φ]ₓ + c₃ φφᵀ (Stumpff functions of |φ|²)."""
         self.check_tangent(a)
-        rho, phi = a[..., :3], a[..., 3:]
-        c0, c1, c2, c3 = stumpff((phi * phi).sum(-1))
-        cross = torch.linalg.cross(phi, rho, dim=-1)
-        along = (phi * rho).sum(-1, keepdim=True) * phi
-        translation = c1[..., None] * rho + c2[..., None] * cross + c3[..., None] * along
-        return self.join(rodrigues(phi, c0, c1, c2), translation)
+        x, y, z, rx, ry, rz = a.unbind(-1)
+        c0, c1, c2, c3 = stumpff(rx * rx + ry * ry + rz * rz)
+        xx, xy, xz, yx, yy, yz, zx, zy, zz = rodrigues((rx, ry, rz), c0, c1, c2)
+        u, v, w = cross((rx, ry, rz), (x, y, z))
+        along = c3 * (rx * x + ry * y + rz * z)
+        tx = c1 * x + c2 * u + along * rx
+        ty = c1 * y + c2 * v + along * ry
+        tz = c1 * z + c2 * w + along * rz
+        zero, one = torch.zeros_like(x), torch.ones_like(x)
+        last = (zero, zero, zero, one)
+        return matrix((xx, xy, xz, tx, yx, yy, yz, ty, zx, zy, zz, tz, *last))
 
     def log(self, g: Tensor) -> Tensor:
         """Coordinates (V⁻¹t, φ), V⁻¹ = 1 - ½[φ]ₓ + D(|φ|²)[φ]ₓ², D = `half_cotangent_deficit`."""
-        a, b = self.split(g)
-        phi = self.linear.log(a)
-        deficit = half_cotangent_deficit((phi * phi).sum(-1, keepdim=True))
-        cross = torch.linalg.cross(phi, b, dim=-1)
-        rho = b - cross / 2 + deficit * torch.linalg.cross(phi, cross, dim=-1)
-        return torch.cat((rho, phi), -1)
+        self.check_element(g)
+        xx, xy, xz, tx, yx, yy, yz, ty, zx, zy, zz, tz, *_ = entries(g)
+        rx, ry, rz = phi = rotation_vector((xx, xy, xz, yx, yy, yz, zx, zy, zz))
+        deficit = half_cotangent_deficit(rx * rx + ry * ry + rz * rz)
+        u, v, w = once = cross(phi, (tx, ty, tz))
+        uu, vv, ww = cross(phi, once)
+        rho = tx - u / 2 + deficit * uu, ty - v / 2 + deficit * vv, tz - w / 2 + deficit * ww
+        return torch.stack((*rho, *phi), -1)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from liegroups.numerics import double_arctangent, stumpff
+from liegroups.numerics import double_arctangent, stumpff, where
 from liegroups.rotation import RotationGroup
+
+Vector: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""The components of vectors, each ``(*batch,)``: tensors of their own, which are fast to read."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,9 @@ class SO3(RotationGroup):
     def exp(self, a: Tensor) -> Tensor:
         """Rodrigues' formula, R = c₀ 1 + c₁ [a]ₓ + c₂ a aᵀ with Stumpff functions of |a|²."""
         self.check_tangent(a)
-        c0, c1, c2, _ = stumpff((a * a).sum(-1))
-        return rodrigues(a, c0, c1, c2)
+        x, y, z = a.unbind(-1)
+        c0, c1, c2, _ = stumpff(x * x + y * y + z * z)
+        return matrix(rodrigues((x, y, z), c0, c1, c2))
 
     def log(self, g: Tensor) -> Tensor:
         """Rotation vector, through the quaternion that is largest in magnitude.
@@ -58,8 +64,7 @@ class SO3(RotationGroup):
         No arc cosine of a trace: that loses half the digits near 0 and π.
         """
         self.check_element(g)
-        w, v = scaled_quaternion(g)
-        return double_arctangent((v * v).sum(-1), w)[..., None] * v
+        return torch.stack(rotation_vector(entries(g)), -1)
 
     def adjoint(self, g: Tensor) -> Tensor:
         """Ad(R) = R in these coordinates."""
@@ -83,28 +88,29 @@ def cross_matrix(a: Tensor) -> Tensor:
     """The skew matrix [a]ₓ ``(*batch, 3, 3)`` with [a]ₓ b = a × b, for ``a`` ``(*batch, 3)``."""
     x, y, z = a.unbind(-1)
     zero = torch.zeros_like(x)
-    return torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).unflatten(-1, (3, 3))
+    return matrix((zero, -z, y, z, zero, -x, -y, x, zero))
 
 
 def skew_part(x: Tensor) -> Tensor:
     """The vector ``(*batch, 3)`` with [v]ₓ = X - Xᵀ."""
-    return torch.stack(
-        (
-            x[..., 2, 1] - x[..., 1, 2],
-            x[..., 0, 2] - x[..., 2, 0],
-            x[..., 1, 0] - x[..., 0, 1],
-        ),
-        -1,
-    )
+    _, xy, xz, yx, _, yz, zx, zy, _ = entries(x)
+    return torch.stack((zy - yz, xz - zx, yx - xy), -1)
 
 
-def rodrigues(a: Tensor, identity: Tensor, linear: Tensor, quadratic: Tensor) -> Tensor:
-    """The matrix p·1 + q·[a]ₓ + r·a aᵀ, for coefficients p, q, r of shape ``(*batch,)``."""
-    x, y, z = a.unbind(-1)
+def cross(a: Vector, b: Vector) -> Vector:
+    """The cross product a × b."""
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+def rodrigues(
+    a: Vector, identity: Tensor, linear: Tensor, quadratic: Tensor | float
+) -> tuple[Tensor, ...]:
+    """The nine entries, row by row, of p·1 + q·[a]ₓ + r·a aᵀ, for coefficients p, q, r."""
+    x, y, z = a
     lx, ly, lz = linear * x, linear * y, linear * z
     qx, qy, qz = quadratic * x, quadratic * y, quadratic * z
     xy, yz, zx = qx * y, qy * z, qz * x
-    rows = (
+    return (
         identity + qx * x,
         xy - lz,
         zx + ly,
@@ -115,10 +121,16 @@ def rodrigues(a: Tensor, identity: Tensor, linear: Tensor, quadratic: Tensor) ->
         yz + lx,
         identity + qz * z,
     )
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
-def scaled_quaternion(g: Tensor) -> tuple[Tensor, Tensor]:
+def rotation_vector(r: Sequence[Tensor]) -> Vector:
+    """The components of the logarithm of rotations, from their nine entries, row by row."""
+    w, x, y, z = scaled_quaternion(r)
+    factor = double_arctangent(x * x + y * y + z * z, w)
+    return factor * x, factor * y, factor * z
+
+
+def scaled_quaternion(r: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A quaternion of some positive norm for each rotation, with real part at least zero.
 
     The entries of R are the products of the entries of its unit quaternion, so R gives the rows
@@ -126,34 +138,41 @@ def scaled_quaternion(g: Tensor) -> tuple[Tensor, Tensor]:
     |q_k| ≥ 1/2 (Shepperd 1978), well away from zero for every rotation.
 
     Args:
-        g: Rotations ``(*batch, 3, 3)``.
+        r: The nine entries of rotations, row by row, each ``(*batch,)``.
 
     Returns:
-        Real parts ``(*batch,)`` and imaginary parts ``(*batch, 3)``.
+        The real and the three imaginary parts, each ``(*batch,)``.
     """
-    xx, yy, zz = g[..., 0, 0], g[..., 1, 1], g[..., 2, 2]
-    wx, wy, wz = skew_part(g).unbind(-1)
-    xy = g[..., 0, 1] + g[..., 1, 0]
-    yz = g[..., 1, 2] + g[..., 2, 1]
-    zx = g[..., 2, 0] + g[..., 0, 2]
+    xx, xy, xz, yx, yy, yz, zx, zy, zz = r
+    wx, wy, wz = zy - yz, xz - zx, yx - xy
+    xy, yz, zx = xy + yx, yz + zy, zx + xz
     ww = 1 + xx + yy + zz
     xx, yy, zz = 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz
-    w_largest = (ww >= xx) & (ww >= yy) & (ww >= zz)
-    x_largest = (xx >= yy) & (xx >= zz)
-    y_largest = yy >= zz
+    w_largest = ((ww >= xx) & (ww >= yy) & (ww >= zz)).to(ww.dtype)
+    x_largest = ((xx >= yy) & (xx >= zz)).to(ww.dtype)
+    y_largest = (yy >= zz).to(ww.dtype)
 
     def choose(w: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-        return torch.where(w_largest, w, torch.where(x_largest, x, torch.where(y_largest, y, z)))
+        return where(w_largest, w, where(x_largest, x, where(y_largest, y, z)))
 
-    real = choose(ww, wx, wy, wz)
-    imaginary = torch.stack(
-        (choose(wx, xx, xy, zx), choose(wy, xy, yy, yz), choose(wz, zx, yz, zz)), -1
-    )
-    sign = torch.where(real < 0, -1, 1).to(g.dtype)
-    return sign * real, sign[..., None] * imaginary
+    w = choose(ww, wx, wy, wz)
+    sign = 1 - 2 * (w < 0).to(w.dtype)
+    x, y, z = choose(wx, xx, xy, zx), choose(wy, xy, yy, yz), choose(wz, zx, yz, zz)
+    return sign * w, sign * x, sign * y, sign * z
 
 
 def quaternion_to_matrix(q: Tensor) -> Tensor:
     """Rotations ``(*batch, 3, 3)`` of unit quaternions ``(*batch, 4)``, real part first."""
-    w, v = q[..., 0], q[..., 1:]
-    return rodrigues(v, 1 - 2 * (v * v).sum(-1), 2 * w, torch.full_like(w, 2))
+    w, x, y, z = q.unbind(-1)
+    return matrix(rodrigues((x, y, z), 1 - 2 * (x * x + y * y + z * z), 2 * w, 2))
+
+
+def entries(g: Tensor) -> tuple[Tensor, ...]:
+    """The entries of matrices ``(*batch, m, m)``, row by row, each ``(*batch,)``."""
+    return g.flatten(-2).unbind(-1)
+
+
+def matrix(entries: Sequence[Tensor]) -> Tensor:
+    """Matrices ``(*batch, m, m)`` from their entries, row by row."""
+    m = isqrt(len(entries))
+    return torch.stack(tuple(entries), -1).unflatten(-1, (m, m))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from liegroups.so3 import SO3, quaternion_to_matrix, scaled_quaternion
+from liegroups.so3 import SO3, entries, quaternion_to_matrix, scaled_quaternion
 
 if TYPE_CHECKING:
     from e3nn.o3 import Irreps
@@ -88,8 +88,7 @@ def to_quaternion(g: Tensor) -> Tensor:
         ValueError: If the last two axes are not 3 × 3.
     """
     SO3().check_element(g)
-    w, v = scaled_quaternion(g)
-    q = torch.cat((w[..., None], v), -1)
+    q = torch.stack(scaled_quaternion(entries(g)), -1)
     return q / q.norm(dim=-1, keepdim=True)
 
 

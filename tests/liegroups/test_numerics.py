@@ -5,7 +5,7 @@ from math import pi
 import pytest
 import torch
 
-from liegroups import SE2, SE3, SO2, SO3
+from liegroups import SE2, SE3, SO2, SO3, Affine, Sim
 from liegroups.numerics import half_cotangent_deficit, matrix_exp, safe_norm, stumpff
 from liegroups.testing.draws import spectral_angle, tangent
 
@@ -75,6 +75,14 @@ def test_precision_is_kept_along_a_sweep_of_angles(group):
     error = (group.exp(a) - torch.linalg.matrix_exp(group.hat(a))).abs().amax()
     assert error < 32 * torch.finfo(torch.float64).eps * a.abs().amax()
     assert (group.log(group.exp(a)) - a).abs().amax() < 16e-16 * a.abs().amax()
+
+
+@pytest.mark.parametrize("group", [Sim(2), Affine(SO2())], ids=str)
+def test_single_precision_stays_on_its_side_of_the_cut(group):
+    a = torch.linspace(-1, 1, 200)[:, None].repeat(1, group.dim)
+    for angle in (pi - 1e-6, 1e-6 - pi):
+        a[:, 2] = angle
+        assert (group.log(group.exp(a)) - a).abs().amax() < 1e-4
 
 
 def test_series_coefficients_against_mpmath():
