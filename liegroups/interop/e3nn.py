@@ -21,6 +21,8 @@ from liegroups.so3 import SO3, entries, quaternion_to_matrix, scaled_quaternion
 if TYPE_CHECKING:
     from e3nn.o3 import Irreps
 
+__all__ = ["from_angles", "from_quaternion", "to_angles", "to_quaternion", "wigner_matrix"]
+
 
 def to_angles(g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Euler angles of rotations.

@@ -32,6 +32,14 @@ from liegroups.rotation import RotationGroup
 from liegroups.special_euclidean import SE
 from liegroups.special_orthogonal import SO
 
+__all__ = [
+    "GeneratedGroup",
+    "elements_from_numpy",
+    "elements_to_numpy",
+    "from_geomstats",
+    "to_geomstats",
+]
+
 _CLOSED = 1e-9
 _MODULES = (
     "general_linear",

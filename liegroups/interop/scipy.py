@@ -21,6 +21,8 @@ from liegroups.so3 import SO3
 if TYPE_CHECKING:
     from scipy.spatial.transform import RigidTransform, Rotation
 
+__all__ = ["from_rigid_transform", "from_rotation", "to_rigid_transform", "to_rotation"]
+
 
 def to_rotation(g: Tensor) -> Rotation:
     """The scipy rotations of elements of SO(3).

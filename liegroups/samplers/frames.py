@@ -141,6 +141,15 @@ class _Family(NamedTuple):
 
 @constant_when_compiled
 def _family(linear: LieGroup) -> _Family | None:
+    if linear not in _families:  # torch.export cannot compute it, but finds what was computed.
+        _families[linear] = _find_family(linear)
+    return _families[linear]
+
+
+_families: dict[LieGroup, _Family | None] = {}
+
+
+def _find_family(linear: LieGroup) -> _Family | None:
     """What the group is: SO(n) or O(n), with or without scalings; None if it is neither."""
     n = linear.matrix_size
     scalings = bool(linear.contains(2 * torch.eye(n, dtype=torch.float64)))

@@ -18,6 +18,8 @@ from liegroups.group import LieGroup
 from liegroups.numerics import matrix_exp
 from liegroups.spaces import HomogeneousSpace
 
+__all__ = ["cloud", "eigenvalues", "element", "point", "spectral_angle", "tangent"]
+
 ANGLES = (1.0, 0.0, 1e-12, 1e-7, 1e-3, pi - 1e-3, pi - 1e-6, pi, 10.0)
 """Sizes of tangents, as ``spectral_angle`` measures them, that have broken formulas before."""
 

@@ -28,6 +28,8 @@ from liegroups.spaces import HomogeneousSpace
 from liegroups.testing import draws
 from liegroups.testing.laws.law import Law, Role, roles
 
+__all__ = ["batches", "clouds", "dtypes", "elements", "points", "tangents"]
+
 _SEEDS = st.integers(0, 2**32 - 1)
 _CUT_ANGLES = tuple(angle for angle in draws.ANGLES if angle <= 4)
 _DTYPES = st.sampled_from((torch.float64, torch.float32))

@@ -62,7 +62,7 @@ def operations_broadcast(group: LieGroup, a: Tangents, g: Elements) -> None:
     """Every operation broadcasts over leading axes, row by row, empty batches among them."""
     m, n = group.matrix_size, group.dim
     rows = a.shape[:-1].numel()
-    a, g = a.reshape(rows, n)[:3], g.reshape(rows, m, m)[:3]
+    a, g = a.reshape(rows, n)[:2], g.reshape(rows, m, m)[:2]
     sizes = {"m": m, "dim": n}
     sources = {"a": a, "g": g}
     for name, (function, kinds, axes) in operations(group).items():
