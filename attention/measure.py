@@ -21,7 +21,9 @@ def invariance_error(
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
 ) -> float:
-    """Measure how much the output changes when the group moves the points.
+    """Measure how far the output is from what it should be when the group moves the points.
+
+    It should not change, or, where it is made of vectors, turn with the points.
 
     The network is evaluated as at prediction time, in ``dtype``, on the clouds and on copies
     moved by random group elements. The lift uses the same table for both, so for a lift that
@@ -37,7 +39,7 @@ def invariance_error(
         dtype: Floating type to compute in.
 
     Returns:
-        Root mean square of the change, in units of the standard deviation of the output over
+        Root mean square of the difference, in units of the standard deviation of the output over
         the clouds (of its size, where there is a single cloud).
     """
     network = deepcopy(network).to(dtype).eval()
@@ -46,7 +48,9 @@ def invariance_error(
     elements = network.space.group.sample((draws,), generator=generator, dtype=torch.float64)
     output = network(features, points, mask)
     changes = [
-        network(features, network.space.act(g, points), mask) - output for g in elements.to(points)
+        network(features, network.space.act(g, points), mask)
+        - network.head.move(network.space, g, output)
+        for g in elements.to(points)
     ]
     scale = output.std(0) if len(output) > 1 else output.abs()[0]
     return float((torch.stack(changes).square().mean((0, 1)).sqrt() / scale).max())

@@ -116,6 +116,7 @@ class LieTransformer(nn.Module):
             raise ValueError(f"{self.space} is a space of {self.space.group}, not of {group}.")
         self.invariant = _complete(invariant, self.space)
         self.sampler = lift
+        lift.equivariance(self.space)  # Raises where the two do not go together.
         self.neighborhood = neighborhood
         neighborhood.check(self.space)
         self.geometry = Geometry(self.space, self.invariant)
@@ -186,24 +187,29 @@ class LieTransformer(nn.Module):
             fixed=fixed,
         )
         lifts = lifted.element.shape[2]
-        if mask is not None:
-            mask = repeat(mask, "b n -> b (n k)", k=lifts)
         flat = Lifted(
             rearrange(lifted.element, "b n k i j -> b (n k) i j"),
             rearrange(lifted.point, "b n k d -> b (n k) d"),
         )
-        if edges is None:
-            neighborhood: Neighborhood = self.neighborhood(
-                self.space, flat, mask, generator=generator, fixed=fixed
+        lifted_mask = None if mask is None else repeat(mask, "b n -> b (n k)", k=lifts)
+        neighborhood: Neighborhood
+        if edges is not None:
+            neighborhood = given_edges(edges, mask, *points.shape[:2]).between_lifts(lifts)
+        elif self.neighborhood.sees_lift:
+            neighborhood = self.neighborhood(
+                self.space, flat, lifted_mask, generator=generator, fixed=fixed
             )
         else:
-            neighborhood = given_edges(_between_lifts(edges, lifts), mask, *flat.point.shape[:2])
+            below = Lifted(lifted.element[:, :, 0], points)
+            neighborhood = self.neighborhood(
+                self.space, below, mask, generator=generator, fixed=fixed
+            ).between_lifts(lifts)
         fibres = Fibres(self.geometry, neighborhood, flat)
         labelled = torch.cat((features, self.space.orbit_label(points)), -1)
         hidden = repeat(self.embedding(labelled), "b n c -> b (n k) c", k=lifts)
         for block in self.blocks:
             hidden = block(fibres, hidden)
-        return self.head(hidden, fibres, mask, lifts)
+        return self.head(hidden, fibres, lifted_mask, lifts)
 
     def _check(self, features: Tensor, points: Tensor, mask: Tensor | None) -> None:
         if features.ndim != 3 or features.shape[-1] != self.in_features:
@@ -230,14 +236,6 @@ class LieTransformer(nn.Module):
                     f"a cloud needs at least one point; cloud {empty[0].item()} of the batch "
                     "has none."
                 )
-
-
-def _between_lifts(edges: Tensor, lifts: int) -> Tensor:
-    """Edges ``(2, edges · lifts²)`` between all lifts of neighboring points."""
-    own = torch.arange(lifts, device=edges.device)
-    source = edges[0][:, None, None] * lifts + own[:, None]
-    target = edges[1][:, None, None] * lifts + own
-    return torch.stack(torch.broadcast_tensors(source, target)).flatten(1)
 
 
 def _complete(invariant: Invariant | Sequence[Invariant], space: HomogeneousSpace) -> Invariant:

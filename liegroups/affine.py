@@ -99,7 +99,8 @@ class AffineGroup(LieGroup):
             return torch.where(self.in_range_of_exp(g)[..., None], b, torch.nan)
         defined = tangent.isfinite().all(-1, keepdim=True)
         integrated = self._integrated_exp(torch.where(defined, tangent, 0))
-        translation = torch.linalg.solve(integrated, b)
+        wide = torch.promote_types(b.dtype, torch.float32)  # There is no solver in half precision.
+        translation = torch.linalg.solve(integrated.to(wide), b.to(wide)).to(b.dtype)
         return torch.cat((torch.where(defined, translation, torch.nan), tangent), -1)
 
     def in_range_of_exp(self, g: Tensor) -> Tensor:

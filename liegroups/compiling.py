@@ -4,28 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import lru_cache, wraps
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 
-Function = TypeVar("Function", bound=Callable[..., object])
+P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def constant_when_compiled(function: Function) -> Function:
+def constant_when_compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Let torch.compile call a function once and treat its result as a constant.
 
     It sets the mark that ``torch.compiler.assume_constant_result`` sets; that one imports the
-    whole compiler, which doubles the time that importing this package takes.
+    whole compiler, which doubles the time that importing this package takes. ``torch.export``
+    knows no such mark, but finds the results of earlier calls.
 
     Args:
-        function: A function of constants alone.
+        function: A function of hashable constants alone.
 
     Returns:
-        The same function.
+        The function with a memory of its results.
     """
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return function
+    memory: dict[tuple[object, ...], R] = {}
+
+    @wraps(function)
+    def constant(*args: P.args, **kwargs: P.kwargs) -> R:
+        if args in memory:
+            return memory[args]
+        with torch.inference_mode(False):
+            result = function(*args, **kwargs)
+        if not torch.compiler.is_compiling():
+            memory[args] = result
+        return result
+
+    constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return constant
 
 
 def cached(function: Callable[..., R]) -> Callable[..., R]:

@@ -1,7 +1,14 @@
 """Output heads: what becomes of the features of the lifted points."""
 
-from attention.heads.base import Head
+from attention.heads.base import Head, VectorHead
 from attention.heads.invariant import InvariantHead
 from attention.heads.points import FrameVectorHead, PointHead, RelativeVectorHead
 
-__all__ = ["FrameVectorHead", "Head", "InvariantHead", "PointHead", "RelativeVectorHead"]
+__all__ = [
+    "FrameVectorHead",
+    "Head",
+    "InvariantHead",
+    "PointHead",
+    "RelativeVectorHead",
+    "VectorHead",
+]

@@ -21,9 +21,11 @@ class Head(nn.Module, ABC):
 
     Attributes:
         sees_elements: Whether the output depends on the elements over the points.
+        is_per_point: Whether the output is ``(batch, points, ...)``, not ``(batch, ...)``.
     """
 
     sees_elements: bool = False
+    is_per_point: bool = True
 
     def __init__(self, width: int, out_features: int, geometry: Geometry) -> None:
         super().__init__()
@@ -38,6 +40,33 @@ class Head(nn.Module, ABC):
             mask: Booleans ``(batch, points · lifts)``, True for points that exist, or None.
             lifts: Number of elements above each point.
         """
+
+    def move(self, space: HomogeneousSpace, g: Tensor, output: Tensor) -> Tensor:
+        """What becomes of the output when the element ``g`` ``(m, m)`` moves the points.
+
+        By default nothing: the output is invariant.
+        """
+        return output
+
+
+class VectorHead(Head):
+    """A head that gives vectors ``(batch, points, out_features, n)``, which turn with the points.
+
+    Raises:
+        ValueError: If the group does not move differences of points by a matrix.
+    """
+
+    def __init__(self, width: int, out_features: int, geometry: Geometry) -> None:
+        super().__init__(width, out_features, geometry)
+        space = geometry.space
+        if space.linear is None or space.linear.matrix_size != space.point_dim:
+            raise ValueError(
+                f"{type(self).__name__} gives vectors, which need points that the group moves by "
+                f"x ↦ Ax + b; {space} is another space."
+            )
+
+    def move(self, space: HomogeneousSpace, g: Tensor, output: Tensor) -> Tensor:
+        return (linear_part(space, g) @ output[..., None])[..., 0]
 
 
 def average_lifts(values: Tensor, mask: Tensor | None, lifts: int) -> Tensor:
@@ -54,15 +83,6 @@ def average_lifts(values: Tensor, mask: Tensor | None, lifts: int) -> Tensor:
     if mask is not None:
         values = values.masked_fill(~mask.reshape(*mask.shape, *(1,) * (values.ndim - 2)), 0)
     return values.unflatten(1, (-1, lifts)).mean(2)
-
-
-def check_vectors(head: Head, space: HomogeneousSpace) -> None:
-    """Raise ValueError unless the group moves differences of points by a matrix."""
-    if space.linear is None or space.linear.matrix_size != space.point_dim:
-        raise ValueError(
-            f"{type(head).__name__} gives vectors, which need points that the group moves by "
-            f"x ↦ Ax + b; {space} is another space."
-        )
 
 
 def linear_part(space: HomogeneousSpace, element: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ class InvariantHead(Head):
         ValueError: If ``pooling`` is another.
     """
 
+    is_per_point = False
+
     def __init__(
         self,
         width: int,

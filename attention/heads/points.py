@@ -10,7 +10,7 @@ from torch import Tensor
 from attention.backends import BackendName, choose_backend
 from attention.backends.choice import check_backend
 from attention.geometry import Fibres, Geometry
-from attention.heads.base import Head, average_lifts, check_vectors, linear_part, perceptron
+from attention.heads.base import Head, VectorHead, average_lifts, linear_part, perceptron
 from attention.kernels import Kernel, Sum
 from attention.normalizers import Normalizer, Softmax
 
@@ -33,7 +33,7 @@ class PointHead(Head):
         return average_lifts(self.pointwise(features), mask, lifts)
 
 
-class RelativeVectorHead(Head):
+class RelativeVectorHead(VectorHead):
     """Vectors for each point: relative positions of its neighbors, weighted by attention.
 
     vᵢ = Σ_h cₕ(fᵢ) Σ_j αₕ(fᵢ, fⱼ, Iᵢⱼ) (xⱼ - xᵢ), with coefficients c from a perceptron. Under
@@ -64,7 +64,6 @@ class RelativeVectorHead(Head):
         backend: BackendName = "auto",
     ) -> None:
         super().__init__(width, out_features, geometry)
-        check_vectors(self, geometry.space)
         if width % heads:
             raise ValueError(f"heads must divide width; got {heads} heads and width {width}.")
         check_backend(backend)
@@ -91,7 +90,7 @@ class RelativeVectorHead(Head):
         return average_lifts(vectors, mask, lifts)
 
 
-class FrameVectorHead(Head):
+class FrameVectorHead(VectorHead):
     """Vectors for each point: components from a perceptron, turned by the element's linear part.
 
     vᵢ = mean over the lifts of A(gᵢ) c(fᵢ). Since g moves to hg and f stays, v moves to A(h)v,
@@ -111,7 +110,6 @@ class FrameVectorHead(Head):
 
     def __init__(self, width: int, out_features: int, geometry: Geometry) -> None:
         super().__init__(width, out_features, geometry)
-        check_vectors(self, geometry.space)
         self.components = perceptron(width, out_features * geometry.space.point_dim)
 
     def forward(self, features: Tensor, fibres: Fibres, mask: Tensor | None, lifts: int) -> Tensor:

@@ -23,6 +23,13 @@ class Neighborhood(ABC):
     cutoff: Tensor | None
 
     @abstractmethod
+    def between_lifts(self, lifts: int) -> Neighborhood:
+        """The neighborhood of lifted points in which the lifts of neighbors are neighbors.
+
+        The lifts of a point stand side by side.
+        """
+
+    @abstractmethod
     def pairs(self, target: Lifted, source: Lifted) -> tuple[Lifted, Lifted]:
         """The two ends of all pairs, batch shape broadcastable to ``(*pairs)``.
 

@@ -29,6 +29,11 @@ class DenseNeighborhood(Neighborhood):
         """Whether every target has every point of its cloud that exists, all with weight 1."""
         return self.cutoff is None and (self.mask is None or self.mask.shape[-2] == 1)
 
+    def between_lifts(self, lifts: int) -> DenseNeighborhood:
+        return DenseNeighborhood(
+            *(None if x is None else _repeated(x, lifts) for x in (self.mask, self.cutoff))
+        )
+
     def pairs(self, target: Lifted, source: Lifted) -> tuple[Lifted, Lifted]:
         return (
             Lifted(target.element[:, :, None], target.point[:, :, None]),
@@ -72,3 +77,9 @@ class DenseNeighborhood(Neighborhood):
         if self.mask is None:
             return received
         return received.masked_fill(~self.mask.any(-1, keepdim=True), 0)
+
+
+def _repeated(x: Tensor, lifts: int) -> Tensor:
+    """Pairs ``(batch, targets or 1, sources)``, each end repeated for its lifts."""
+    x = x.repeat_interleave(lifts, -1)
+    return x if x.shape[-2] == 1 else x.repeat_interleave(lifts, -2)

@@ -26,7 +26,11 @@ _TABLE_ROWS = 64
 
 
 class NeighborhoodRule(ABC):
-    """Chooses the sources of each target, by an invariant."""
+    """Chooses the sources of each target, by an invariant.
+
+    A rule that does not see the lift is applied to the points, and a neighbor comes with all its
+    lifts; one that does is applied to the lifted points.
+    """
 
     @property
     def sees_lift(self) -> bool:

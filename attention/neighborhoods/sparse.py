@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -33,6 +33,19 @@ class SparseNeighborhood(Neighborhood):
     targets: int
     cutoff: Tensor | None = None
     scatter: Literal["torch", "torch_scatter"] = "torch"
+
+    def between_lifts(self, lifts: int) -> SparseNeighborhood:
+        own = torch.arange(lifts, device=self.target.device)
+        target = self.target[:, None, None] * lifts + own[:, None]
+        source = self.source[:, None, None] * lifts + own
+        target, source = torch.broadcast_tensors(target, source)
+        return replace(
+            self,
+            target=target.flatten(),
+            source=source.flatten(),
+            targets=self.targets * lifts,
+            cutoff=None if self.cutoff is None else self.cutoff.repeat_interleave(lifts**2),
+        )
 
     def pairs(self, target: Lifted, source: Lifted) -> tuple[Lifted, Lifted]:
         return (

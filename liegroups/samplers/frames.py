@@ -10,7 +10,6 @@ from torch import Tensor
 
 from liegroups.compiling import constant_when_compiled
 from liegroups.equivariance import Equivariance
-from liegroups.group import LieGroup
 from liegroups.samplers.base import Sampler, has_one_lift
 from liegroups.samplers.grids import carried
 from liegroups.samplers.moments import Vectors, cloud_axes, local_axes
@@ -116,7 +115,7 @@ class Frames(Sampler):
         return carried(space, space.turn(frame), x)[..., None, :, :].to(points.dtype)
 
     def _check(self, space: HomogeneousSpace) -> _Family:
-        family = None if space.linear is None else _family(space.linear)
+        family = _family(space)
         if family is None:
             turns = "nothing" if space.linear is None else space.linear
             raise ValueError(
@@ -140,17 +139,11 @@ class _Family(NamedTuple):
 
 
 @constant_when_compiled
-def _family(linear: LieGroup) -> _Family | None:
-    if linear not in _families:  # torch.export cannot compute it, but finds what was computed.
-        _families[linear] = _find_family(linear)
-    return _families[linear]
-
-
-_families: dict[LieGroup, _Family | None] = {}
-
-
-def _find_family(linear: LieGroup) -> _Family | None:
-    """What the group is: SO(n) or O(n), with or without scalings; None if it is neither."""
+def _family(space: HomogeneousSpace) -> _Family | None:
+    """What the space turns by: SO(n) or O(n), with or without scalings; None if neither."""
+    linear = space.linear
+    if linear is None:
+        return None
     n = linear.matrix_size
     scalings = bool(linear.contains(2 * torch.eye(n, dtype=torch.float64)))
     noise = torch.randn(n, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

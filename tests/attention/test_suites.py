@@ -1,0 +1,146 @@
+"""Every kernel with every normalizer, layout and backend, by the laws of the testing kit."""
+
+from functools import partial
+from itertools import product
+
+import pytest
+
+from attention import (
+    AllPairs,
+    ConcatenatedLinear,
+    ContentOnly,
+    Count,
+    Exponential,
+    FrameVectorHead,
+    InvariantHead,
+    Joint,
+    LieTransformer,
+    Linear,
+    LinearLocation,
+    LocationOnly,
+    Nearest,
+    NormLocation,
+    PointHead,
+    Product,
+    Radius,
+    RandomNearest,
+    RelativePosition,
+    RelativeVectorHead,
+    Rotary,
+    SharedLocationMLP,
+    Sigmoid,
+    Softmax,
+    Sum,
+)
+from attention.testing import network_suite
+from liegroups import (
+    SE2,
+    SE3,
+    SO3,
+    T3,
+    AlgebraNorm,
+    Distance,
+    E,
+    Frames,
+    FullOrbit,
+    Grid,
+    Haar,
+    InverseDistance,
+    LiftedPositionOrientation,
+    OctahedralGroup,
+    PoseDistance,
+    RadialBasis,
+    RelativeMatrix,
+    RelativePose,
+    Sim,
+    Trivial,
+)
+
+KERNELS = {
+    "sum": (Sum, Distance()),
+    "shared": (partial(Sum, location=SharedLocationMLP), RadialBasis(3.0)),
+    "additive": (
+        partial(Sum, content=partial(ConcatenatedLinear, hidden=4), location=LinearLocation),
+        [Distance(), InverseDistance()],
+    ),
+    "product": (Product, Distance()),
+    "joint": (partial(Joint, content=ConcatenatedLinear), InverseDistance()),
+    "content": (ContentOnly, Distance()),
+    "location": (LocationOnly, RelativePose()),
+    "norm": (partial(LocationOnly, location=NormLocation), AlgebraNorm()),
+    "position": (RelativePosition, RelativePose()),
+    "rotary": (partial(ContentOnly, content=Rotary), RelativePose()),
+    "rotary_sum": (partial(Sum, content=Rotary), Distance()),
+}
+NORMALIZERS = {
+    "softmax": Softmax(),
+    "count": Count(),
+    "exponential": Exponential(),
+    "linear": Linear(),
+    "sigmoid": Sigmoid(),
+}
+LAYOUTS = {
+    "all": AllPairs(),
+    "others": AllPairs(loops=False),
+    "radius": Radius(2.0),
+    "radius_dense": Radius(2.0, layout="dense"),
+    "nearest": Nearest(3),
+    "nearest_dense": Nearest(3, layout="dense"),
+    "random": RandomNearest(2, of=4),
+}
+# Each kernel once, with each normalizer and each layout somewhere.
+QUICK = {
+    (kernel, list(NORMALIZERS)[i % 5], list(LAYOUTS)[i % 7]) for i, kernel in enumerate(KERNELS)
+}
+
+
+def suite(group=T3(), **settings):  # noqa: B008
+    settings = {"width": 16, "heads": 2, "layers": 1, **settings}
+    return network_suite(lambda: LieTransformer(group, 3, 2, **settings))
+
+
+for kernel, normalizer, layout in product(KERNELS, NORMALIZERS, LAYOUTS):
+    make, invariant = KERNELS[kernel]
+    cls = suite(
+        kernel=make,
+        invariant=invariant,
+        normalizer=NORMALIZERS[normalizer],
+        neighborhood=LAYOUTS[layout],
+    )
+    if (kernel, normalizer, layout) not in QUICK:
+        cls = pytest.mark.slow(cls)
+    globals()[f"Test_{kernel}_{normalizer}_{layout}"] = cls
+
+TestReference = suite(backend="reference")
+TestStreaming = suite(backend="streaming")
+TestStreamingWithCutoff = suite(backend="streaming", neighborhood=Radius(2.0, layout="dense"))
+TestFused = suite(kernel=ContentOnly, backend="fused")
+TestFusedWithBias = suite(backend="fused")
+TestLinearTime = suite(kernel=KERNELS["rotary"][0], normalizer=Linear(), backend="linear")
+
+TestHaar = suite(SE3(), lift=Haar(2))
+TestHaarWithPoseNeighbors = suite(SE3(), lift=Haar(2), neighborhood=Nearest(3, PoseDistance()))
+TestHaarOnSpheres = suite(SO3(), lift=Haar(2))
+TestFiniteSubgroup = suite(
+    SE3(), lift=FullOrbit(OctahedralGroup()), width=8, invariant=RelativeMatrix()
+)
+TestOrientations = suite(
+    SE3(), lift=Grid(3), invariant=LiftedPositionOrientation(), kernel=LocationOnly
+)
+TestGridOfThePlane = suite(SE2(), lift=Grid(3))
+TestFrames = suite(SE3(), lift=Frames())
+TestReflections = suite(E(3), lift=Frames(), invariant=RelativeMatrix())
+TestScalings = suite(Sim(2), lift=Frames())
+TestTrivial = suite(Trivial(3), kernel=ContentOnly)
+TestRotaryOfRigidMotions = suite(SE3(), lift=Frames(), kernel=KERNELS["rotary"][0])
+TestRotaryOfScalings = suite(Sim(2), lift=Frames(), kernel=KERNELS["rotary"][0])
+TestNearestWithLifts = suite(SE3(), lift=Haar(2), neighborhood=Nearest(3))
+
+TestSums = suite(SE3(), invariant=Distance(), head=partial(InvariantHead, pooling="sum"))
+TestPoints = suite(SE3(), invariant=Distance(), head=PointHead)
+TestRelativeVectors = suite(SE3(), invariant=Distance(), head=partial(RelativeVectorHead, heads=2))
+TestRelativeVectorsOfLifts = suite(
+    SE3(), lift=Haar(2), head=partial(RelativeVectorHead, heads=2), neighborhood=Nearest(3)
+)
+TestFrameVectors = suite(SE3(), lift=Frames(), head=FrameVectorHead)
+TestHaarVectors = suite(SE3(), lift=Haar(2), head=FrameVectorHead)
