@@ -35,8 +35,8 @@ class SE3(AffineGroup):
         """Elements (R, Vρ), V = c₁ 1 + c₂ [φ]ₓ + c₃ φφᵀ (Stumpff functions of |φ|²)."""
         self.check_tangent(a)
         x, y, z, rx, ry, rz = a.unbind(-1)
-        c0, c1, c2, c3 = stumpff(rx * rx + ry * ry + rz * rz)
-        xx, xy, xz, yx, yy, yz, zx, zy, zz = rodrigues((rx, ry, rz), c0, c1, c2)
+        _, c1, c2, c3 = stumpff(rx * rx + ry * ry + rz * rz)
+        xx, xy, xz, yx, yy, yz, zx, zy, zz = rodrigues((rx, ry, rz), c1, c2)
         u, v, w = cross((rx, ry, rz), (x, y, z))
         along = c3 * (rx * x + ry * y + rz * z)
         tx = c1 * x + c2 * u + along * rx

@@ -52,11 +52,11 @@ class SO3(RotationGroup):
         return skew_part(x) / 2
 
     def exp(self, a: Tensor) -> Tensor:
-        """Rodrigues' formula, R = c₀ 1 + c₁ [a]ₓ + c₂ a aᵀ with Stumpff functions of |a|²."""
+        """Rodrigues' formula, R = 1 + c₁ [a]ₓ + c₂ [a]ₓ² with Stumpff functions of |a|²."""
         self.check_tangent(a)
         x, y, z = a.unbind(-1)
-        c0, c1, c2, _ = stumpff(x * x + y * y + z * z)
-        return matrix(rodrigues((x, y, z), c0, c1, c2))
+        _, c1, c2, _ = stumpff(x * x + y * y + z * z)
+        return matrix(rodrigues((x, y, z), c1, c2))
 
     def log(self, g: Tensor) -> Tensor:
         """Rotation vector, through the quaternion that is largest in magnitude.
@@ -102,24 +102,23 @@ def cross(a: Vector, b: Vector) -> Vector:
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
-def rodrigues(
-    a: Vector, identity: Tensor, linear: Tensor, quadratic: Tensor | float
-) -> tuple[Tensor, ...]:
-    """The nine entries, row by row, of p·1 + q·[a]ₓ + r·a aᵀ, for coefficients p, q, r."""
+def rodrigues(a: Vector, linear: Tensor, quadratic: Tensor | float) -> tuple[Tensor, ...]:
+    """The nine entries, row by row, of 1 + p [a]ₓ + q [a]ₓ², for coefficients p and q."""
     x, y, z = a
     lx, ly, lz = linear * x, linear * y, linear * z
     qx, qy, qz = quadratic * x, quadratic * y, quadratic * z
+    xx, yy, zz = qx * x, qy * y, qz * z
     xy, yz, zx = qx * y, qy * z, qz * x
     return (
-        identity + qx * x,
+        1 - yy - zz,
         xy - lz,
         zx + ly,
         xy + lz,
-        identity + qy * y,
+        1 - xx - zz,
         yz - lx,
         zx - ly,
         yz + lx,
-        identity + qz * z,
+        1 - xx - yy,
     )
 
 
@@ -164,7 +163,7 @@ def scaled_quaternion(r: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tens
 def quaternion_to_matrix(q: Tensor) -> Tensor:
     """Rotations ``(*batch, 3, 3)`` of unit quaternions ``(*batch, 4)``, real part first."""
     w, x, y, z = q.unbind(-1)
-    return matrix(rodrigues((x, y, z), 1 - 2 * (x * x + y * y + z * z), 2 * w, 2))
+    return matrix(rodrigues((x, y, z), 2 * w, 2))
 
 
 def entries(g: Tensor) -> tuple[Tensor, ...]:
