@@ -5,6 +5,7 @@ from torch import nn
 
 from attention import (
     ConcatenatedLinear,
+    ContentOnly,
     DenseNeighborhood,
     DotProduct,
     Fibres,
@@ -12,12 +13,33 @@ from attention import (
     Joint,
     LinearLocation,
     LocationMLP,
+    LocationOnly,
+    NormLocation,
     Product,
+    RelativePosition,
+    Rotary,
     SharedLocationMLP,
     Sum,
 )
 from attention.kernels.pairwise_mlp import pairwise_mlp
-from liegroups import SE3, Concat, Distance, InverseDistance, Lifted, PerHead, RelativePose
+from liegroups import (
+    SE3,
+    SL2,
+    SO2,
+    SO3,
+    T3,
+    Aff2,
+    AlgebraNorm,
+    Concat,
+    Distance,
+    GroupItself,
+    InverseDistance,
+    Lifted,
+    PerHead,
+    RelativePose,
+    Sim,
+)
+from liegroups.affine import AffineGroup
 
 HEADS, HIDDEN, INPUTS = 3, 5, 4
 SPACE = SE3().default_space()
@@ -178,3 +200,129 @@ def test_joint_is_a_perceptron_of_both():
 def test_hidden_units_are_needed(location):
     with pytest.raises(ValueError, match="at least 1 hidden unit; got 0"):
         location(torch.ones(2, 3, dtype=torch.bool), hidden=0)
+
+
+# ---- alone, relative position, closed form ---------------------------------------------------
+
+
+def test_content_and_location_alone():
+    torch.manual_seed(0)
+    fibres, features = cloud(2, 4), torch.randn(2, 4, 8)
+    both = Sum(8, 2, fibres.geometry)
+    content, location = ContentOnly(8, 2, fibres.geometry), LocationOnly(8, 2, fibres.geometry)
+    content.content, location.location = both.content, both.location
+    alone = [part(fibres, part.ends(features, fibres.source)) for part in (content, location)]
+    torch.testing.assert_close(both(fibres, both.ends(features, fibres.source)), sum(alone))
+    assert not content.sees_invariants
+
+
+def test_relative_position_is_that_of_transformer_xl():
+    """Written out for one pair: (q + u)ᵀk + (q + v)ᵀWr, over √d."""
+    torch.manual_seed(0)
+    fibres, features = cloud(1, 4, invariant=RelativePose()), torch.randn(1, 4, 8)
+    kernel = RelativePosition(8, 2, fibres.geometry)
+    for parameter in kernel.parameters():
+        nn.init.normal_(parameter)
+    logits = kernel(fibres, kernel.ends(features, fibres.source))
+    i, j, head, own = 1, 3, 1, slice(4, 8)
+    q, k = kernel.query.weight[own] @ features[0, i], kernel.key.weight[own] @ features[0, j]
+    u, v = kernel.content_bias[head, 0, 0], kernel.position_bias[head, 0, 0]
+    position = kernel.position[head, 0] @ fibres.invariants[:, 0, i, j]
+    expected = ((q + u) @ k + (q + v) @ position) / 4**0.5
+    torch.testing.assert_close(logits[head, 0, i, j], expected)
+
+
+def test_relative_position_sees_only_the_invariants_of_a_head():
+    fibres = cloud(1, 4, invariant=PerHead([Distance(), InverseDistance()]))
+    kernel = RelativePosition(8, 2, fibres.geometry)
+    features = torch.randn(1, 4, 8)
+    ends = kernel.ends(features, fibres.source)
+    assert (ends.target[1][0, ..., 1] == 0).all()
+    assert (ends.target[1][1, ..., 0] == 0).all()
+
+
+def test_norm_location_is_a_gaussian_of_the_group_distance():
+    fibres = cloud(1, 5, invariant=AlgebraNorm())
+    layer = NormLocation(fibres.geometry.head_mask(3))
+    nn.init.normal_(layer.share)
+    logits = layer(fibres.invariants)
+    points = fibres.source.point[0]
+    squared = (points[:, None] - points).square().sum(-1)  # Translations alone: no rotation.
+    share = layer.share.softmax(-1)[:, 0]
+    for head in range(3):
+        expected = -share[head] * squared / layer.log_temperature[head].exp()
+        torch.testing.assert_close(logits[head, 0], expected)
+
+
+# ---- rotary ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", [T3(), SE3(), SO3(), Sim(2), SL2(), Aff2()], ids=str)
+@pytest.mark.parametrize("length", [1.0, 2.5])
+def test_rotary_logits_see_the_relative_element_alone(group, length):
+    """⟨Qf, ρ(g⁻¹h)Kf⟩ / √d, with ρ(g⁻¹h) from the elements and not from their representations."""
+    torch.manual_seed(0)
+    if length != 1 and not isinstance(group, AffineGroup):
+        pytest.skip("there are no translations to measure")
+    space = group.default_space() if group != SL2() else GroupItself(group)
+    content = Rotary(20, 2, space, length=length).double()  # 10 channels: some are left over.
+    element = group.sample((1, 4), dtype=torch.float64)
+    x = torch.zeros(1, 4, space.point_dim, dtype=torch.float64)
+    features = torch.randn(1, 4, 20, dtype=torch.float64)
+    logits = content(DenseNeighborhood(), content.ends(features, Lifted(element, x)))
+    query, key = content.query(features)[0], content.key(features)[0]
+    m = group.matrix_size
+    for i in range(4):
+        for j in range(4):
+            pose = torch.linalg.solve(element[0, i], element[0, j])
+            if isinstance(group, AffineGroup):
+                scale = torch.diag(torch.tensor([1 / length] * (m - 1) + [1.0]).double())
+                pose = scale @ pose @ torch.linalg.inv(scale)
+            for head in range(2):
+                own = slice(10 * head, 10 * head + 10)
+                if group == T3():
+                    angle = content.frequencies[head] @ (pose[:3, 3] * length)
+                    blocks = [SO2().exp(a[None]) for a in angle]
+                else:
+                    blocks = [pose] * (10 // m)
+                rest = 10 - sum(len(block) for block in blocks)
+                rho = torch.block_diag(*blocks, torch.eye(rest, dtype=torch.float64))
+                expected = query[i, own] @ rho @ key[j, own] / 10**0.5
+                torch.testing.assert_close(logits[head, 0, i, j], expected)
+
+
+@pytest.mark.parametrize("group", [T3(), SE3()], ids=str)
+def test_rotary_far_from_the_origin(group):
+    """In float32, 10⁴ away: the positions themselves are known to 5e-4 there."""
+    torch.manual_seed(0)
+    content = Rotary(8, 2, group.default_space())
+    element, features = group.sample((1, 4)), torch.randn(1, 4, 8)
+    far = group.default_space().section(torch.tensor([1e4, 0.0, 0.0]))
+    logits = [
+        content(DenseNeighborhood(), content.ends(features, Lifted(g, g[..., :3, 3])))
+        for g in (element, far @ element)
+    ]
+    torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=5e-3)
+
+
+def test_frequencies_are_learned():
+    torch.manual_seed(0)
+    content = Rotary(8, 2, T3().default_space())
+    fibres = cloud(1, 4, space=T3().default_space())
+    logits = content(DenseNeighborhood(), content.ends(torch.randn(1, 4, 8), fibres.source))
+    (gradient,) = torch.autograd.grad(logits.square().sum(), content.frequencies)
+    assert (gradient != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("group", "settings", "message"),
+    [
+        (SE3(), {"width": 6}, "at least 4 channels a head for SE3"),
+        (SE3(), {"length": 0.0}, "length above 0; got 0.0"),
+        (SO3(), {"length": 2.0}, "no translations"),
+    ],
+    ids=str,
+)
+def test_rotary_settings_that_do_not_fit(group, settings, message):
+    with pytest.raises(ValueError, match=message):
+        Rotary(**{"width": 8, "heads": 2, "space": group.default_space(), **settings})
