@@ -104,9 +104,11 @@ def padding_changes_nothing(network: LieTransformer, seed: int) -> None:
     """F(x with points that do not exist) = f(x), whatever stands at them."""
     clouds = draw_clouds(network, seed)
     output = network(*clouds)
-    more = [torch.cat((part, part.flip(1)), 1) for part in clouds]
-    more[2][:, max(_SIZES) :] = False
-    padded = network(*more)
+    features, points, mask = (
+        torch.cat(parts, 1) for parts in zip(clouds, draw_clouds(network, seed + 1), strict=True)
+    )
+    mask[:, max(_SIZES) :] = False
+    padded = network(features, points, mask)
     if network.head.is_per_point:
         _require_same(padded[:, max(_SIZES) :], torch.zeros_like(output), "the padding")
         padded = padded[:, : max(_SIZES)]
