@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import metadata
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -123,27 +126,57 @@ def escape_bars(
             lines[number] = "".join(parts)
 
 
+def table(head: Sequence[str], rows: Iterable[Sequence[nodes.Node]], widths: Sequence[int]) -> Any:
+    """A table of the page."""
+
+    def row(cells: Sequence[nodes.Node]) -> nodes.row:
+        entries = [nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells]
+        return nodes.row("", *entries)
+
+    columns = [nodes.colspec(colwidth=width) for width in widths]
+    top = nodes.thead("", row([nodes.Text(text) for text in head]))
+    body = nodes.tbody("", *map(row, rows))
+    return nodes.table("", nodes.tgroup("", *columns, top, body, cols=len(columns)))
+
+
 class Laws(SphinxDirective):
     """A table of laws with what they state; the argument names a tuple of `liegroups.testing`."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        def row(*cells: nodes.Node) -> nodes.row:
-            entries = [nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells]
-            return nodes.row("", *entries)
+        laws = getattr(testing, self.arguments[0])
+        rows = [
+            (nodes.literal(text=law.__name__), nodes.Text(testing.formula(law))) for law in laws
+        ]
+        return [table(("law", "what it states"), rows, (2, 3))]
 
-        head = nodes.thead("", row(nodes.Text("law"), nodes.Text("what it states")))
-        body = nodes.tbody()
-        for law in getattr(testing, self.arguments[0]):
-            body += row(nodes.literal(text=law.__name__), nodes.Text(testing.formula(law)))
-        columns = [nodes.colspec(colwidth=width) for width in (2, 3)]
-        return [nodes.table("", nodes.tgroup("", *columns, head, body, cols=2))]
+
+class GroupSpeed(SphinxDirective):
+    """Our time beside that of the fastest peer, from results/groups/speed.json."""
+
+    def run(self) -> list[nodes.Node]:
+        path = Path(__file__).parent.parent / "results" / "groups" / "speed.json"
+        self.env.note_dependency(str(path))
+        found: dict[tuple[Any, ...], dict[str, float]] = {}
+        for row in json.loads(path.read_text())["rows"]:
+            key = tuple(row[k] for k in ("group", "operation", "batch", "direction"))
+            found.setdefault(key, {})[row["library"]] = 1e3 * row["seconds"]
+        rows = []
+        for (group, operation, batch, direction), times in found.items():
+            ours = times.pop("ours")
+            peer = min(times, key=times.__getitem__)
+            what = f"{group} {operation}, {batch:,}, {direction}"
+            cells = (what, f"{ours:.3g}", peer, f"{times[peer]:.3g}", f"{ours / times[peer]:.2f}")
+            rows.append([nodes.Text(cell) for cell in cells])
+        head = ("operation, batch, direction", "ours / ms", "fastest peer", "its / ms", "ratio")
+        return [table(head, rows, (4, 2, 3, 2, 2))]
 
 
 def setup(app: Sphinx) -> None:
     """Registers what is defined above."""
     app.add_directive("laws", Laws)
+    app.add_directive("group-speed", GroupSpeed)
     app.connect("missing-reference", resolve_defined_name)
     app.connect("autodoc-process-bases", skip_private_bases)
     app.connect("autodoc-process-docstring", escape_bars, priority=900)

@@ -38,6 +38,7 @@ from liegroups.general_linear import Aff2
 from liegroups.orthogonal import E, O
 from liegroups.scaling import Sim
 from liegroups.testing import equivariance_error, invariant_suite
+from liegroups.testing.laws.calculus import check_derivatives
 from liegroups.testing.probes import probe_spaces
 
 SE3_SPACE = EuclideanSpace(SE3())
@@ -215,6 +216,44 @@ def test_derivatives_at_coincident_elements(invariant, space):
 
 
 # ---- positions and orientations --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("angle", [0, 1e-12, 1e-7, 1e-3, 1, math.pi - 1e-3])
+@pytest.mark.parametrize(
+    ("invariant", "space"),
+    [
+        (RelativePose(), SE3_SPACE),
+        (RelativePose(), SO3_SPACE),
+        (RelativeMatrix(), SE3_SPACE),
+        (AlgebraNorm(), SE3_SPACE),
+        (AlgebraNorm(), SO3_SPACE),
+        (Distance(), SE3_SPACE),
+        (Distance(), SO3_SPACE),
+        (InverseDistance(), SE3_SPACE),
+        (OrbitLabels(), SO3_SPACE),
+        (RadialBasis(9.0, Gaussian(4)), SE3_SPACE),
+        (Concat([RelativePose(), OrbitLabels()]), SO3_SPACE),
+        (PerHead([Distance(), InverseDistance()]), SE3_SPACE),
+    ],
+    ids=str,
+)
+def test_derivatives_at_special_angles(invariant, space, angle):
+    """By both ends of pairs that are turned by the angle and lie at distances of about one."""
+    group = space.group
+    first = group.sample((4,), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    a = torch.randn(4, group.dim, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    a[:, -3:] *= angle / a[:, -3:].norm(dim=-1, keepdim=True)
+    second = first @ group.exp(a)
+
+    def ends(g, b, radius):
+        g = g @ group.exp(b)
+        return Lifted(g, space.act(g, torch.full((4, 3), radius, dtype=g.dtype)))
+
+    def value(b, c):
+        return invariant(space, ends(first, b, 0.5), ends(second, c, 1.0))
+
+    zero = tuple(torch.zeros(4, group.dim, dtype=torch.float64, requires_grad=True) for _ in "bc")
+    check_derivatives(value, zero)
 
 
 def test_three_invariants_of_positions_and_orientations():
