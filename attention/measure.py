@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from attention.network import LieTransformer
+from liegroups import LieGroup
 
 
 @torch.no_grad()
@@ -20,6 +21,7 @@ def invariance_error(
     draws: int = 8,
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
+    group: LieGroup | None = None,
 ) -> float:
     """Measure how far the output is from what it should be when the group moves the points.
 
@@ -37,6 +39,8 @@ def invariance_error(
         draws: Number of random elements.
         seed: Seed of the elements.
         dtype: Floating type to compute in.
+        group: Measure with elements of this group, acting on its default space; by default, with
+            those of the network's own.
 
     Returns:
         Root mean square of the difference, in units of the standard deviation of the output over
@@ -45,11 +49,11 @@ def invariance_error(
     network = deepcopy(network).to(dtype).eval()
     features, points = features.to(dtype), points.to(dtype)
     generator = torch.Generator().manual_seed(seed)
-    elements = network.space.group.sample((draws,), generator=generator, dtype=torch.float64)
+    space = network.space if group is None else group.default_space()
+    elements = space.group.sample((draws,), generator=generator, dtype=torch.float64)
     output = network(features, points, mask)
     changes = [
-        network(features, network.space.act(g, points), mask)
-        - network.head.move(network.space, g, output)
+        network(features, space.act(g, points), mask) - network.head.move(space, g, output)
         for g in elements.to(points)
     ]
     scale = output.std(0) if len(output) > 1 else output.abs()[0]

@@ -116,7 +116,9 @@ class LieTransformer(nn.Module):
             raise ValueError(f"{self.space} is a space of {self.space.group}, not of {group}.")
         self.invariant = _complete(invariant, self.space)
         self.sampler = lift
-        lift.equivariance(self.space)  # Raises where the two do not go together.
+        # Both raise where the lift does not go with the space.
+        lift.equivariance(self.space)
+        lift.count_on(self.space)
         self.neighborhood = neighborhood
         neighborhood.check(self.space)
         self.geometry = Geometry(self.space, self.invariant)
