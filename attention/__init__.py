@@ -3,7 +3,14 @@
 from attention.backends import BACKENDS, Backend, BackendName
 from attention.block import AttentionBlock
 from attention.geometry import Fibres, Geometry
-from attention.heads import FrameVectorHead, Head, InvariantHead, PointHead, RelativeVectorHead
+from attention.heads import (
+    FrameVectorHead,
+    Head,
+    InvariantHead,
+    PointHead,
+    RelativeVectorHead,
+    VectorHead,
+)
 from attention.kernels import (
     ConcatenatedLinear,
     Content,
@@ -83,5 +90,6 @@ __all__ = [
     "Softmax",
     "SparseNeighborhood",
     "Sum",
+    "VectorHead",
     "invariance_error",
 ]

@@ -36,6 +36,7 @@ class Fibres:
         target: The targets, elements and points ``(batch, targets, ...)``.
         source: The sources, elements and points ``(batch, sources, ...)``; the targets when
             absent.
+        invariants: The invariants of the pairs, where they are known already.
     """
 
     def __init__(
@@ -44,12 +45,13 @@ class Fibres:
         neighborhood: Neighborhood,
         target: Lifted,
         source: Lifted | None = None,
+        invariants: Tensor | None = None,
     ) -> None:
         self.geometry = geometry
         self.neighborhood = neighborhood
         self.target = target
         self.source = target if source is None else source
-        self._invariants: Tensor | None = None
+        self._invariants = invariants
 
     @property
     def invariants(self) -> Tensor:

@@ -14,8 +14,6 @@ from attention.neighborhoods import DenseNeighborhood
 from attention.normalizers import Normalizer
 from liegroups import Lifted
 
-_ELEMENTS_AT_A_TIME = 2**20
-
 
 class Streaming(Backend):
     """Any kernel and normalizer, with memory linear in the number of points.
@@ -23,16 +21,19 @@ class Streaming(Backend):
     The targets pass in slices, each with all its sources, and every slice is an attention of its
     own; invariants, logits and weights live as long as their slice. The backward pass computes
     each slice again, and so do the derivatives of the backward pass: memory is linear in every
-    order. In exchange the invariants are computed again in each layer and each pass.
+    order. In exchange the invariants are computed again in each layer and each pass, unless those
+    of all pairs take no more than ``stored_bytes``: then they are kept, once for all layers.
 
     Under ``torch.compile`` the slices are checkpointed, which is linear in the first derivative.
 
     Args:
         elements: Logits to hold at a time.
+        stored_bytes: Invariants to keep.
     """
 
-    def __init__(self, elements: int = _ELEMENTS_AT_A_TIME) -> None:
+    def __init__(self, elements: int = 2**20, stored_bytes: int = 2**27) -> None:
         self.elements = elements
+        self.stored_bytes = stored_bytes
 
     def obstacle(self, kernel: Kernel, normalizer: Normalizer, fibres: Fibres) -> str | None:
         if not isinstance(fibres.neighborhood, DenseNeighborhood):
@@ -47,6 +48,8 @@ class Streaming(Backend):
         mask, cutoff = neighborhood.mask, neighborhood.cutoff
         whole_clouds = mask is None or mask.shape[-2] == 1
 
+        invariants = self._kept(kernel, fibres)
+
         def attend(own: Tensors, shared: Tensors) -> tuple[Tensors, Tensors]:
             element, point, *rest = own
             source_element, source_point, sent, *others = shared
@@ -59,6 +62,7 @@ class Streaming(Backend):
                 DenseNeighborhood(slice_mask, slice_cutoff),
                 Lifted(element, point),
                 Lifted(source_element, source_point),
+                None if invariants is None else rest.pop(0),
             )
             named = dict(zip(parameters, weights, strict=True))
             logits = functional_call(kernel, named, (part, Ends(tuple(asked), tuple(brought))))
@@ -67,10 +71,11 @@ class Streaming(Backend):
 
         sliced = [*fibres.target, *ends.target]
         axes = [1, 1, *(2 for _ in ends.target)]
-        for extra in (cutoff, None if whole_clouds else mask):
+        extras = ((cutoff, 1), (None if whole_clouds else mask, 1), (invariants, 2))
+        for extra, axis in extras:
             if extra is not None:
                 sliced.append(extra)
-                axes.append(1)
+                axes.append(axis)
         shared = [*fibres.source, values, *ends.source, *parameters.values()]
         heads, batch, sources, _ = values.shape
         size = max(1, self.elements // (heads * batch * sources))
@@ -78,3 +83,12 @@ class Streaming(Backend):
         map_over = map_slices_checkpointed if compiling else map_slices
         (received,), _ = map_over(attend, sliced, shared, axes=axes, output_axes=[2], size=size)
         return received
+
+    def _kept(self, kernel: Kernel, fibres: Fibres) -> Tensor | None:
+        """The invariants of all pairs, if the kernel sees them and they are few enough."""
+        if not kernel.sees_invariants:
+            return None
+        geometry, (batch, targets) = fibres.geometry, fibres.target.point.shape[:2]
+        pairs = batch * targets * fibres.source.point.shape[1]
+        size = fibres.source.point.element_size() * geometry.invariant.dim(geometry.space)
+        return fibres.invariants if pairs * size <= self.stored_bytes else None

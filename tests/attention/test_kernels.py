@@ -96,6 +96,22 @@ def test_pairwise_mlp_derivatives(monkeypatch, cache):
     assert torch.autograd.gradgradcheck(pairwise_mlp, arguments)
 
 
+def test_pairwise_mlp_under_torch_func():
+    arguments = [a.detach() for a in perceptrons(2, pairs=5)]
+    batch = torch.randn(3, INPUTS, 5, dtype=torch.float64)
+    by_loop = torch.stack([pairwise_mlp(x, *arguments[1:]) for x in batch])
+    by_vmap = torch.func.vmap(lambda x: pairwise_mlp(x, *arguments[1:]))(batch)
+    torch.testing.assert_close(by_vmap, by_loop)
+
+    def norm(x):
+        return pairwise_mlp(x, *arguments[1:]).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(norm))(batch)
+    torch.testing.assert_close(each, torch.func.grad(lambda x: sum(map(norm, x)))(batch))
+    jacobian = torch.func.jacrev(lambda x: pairwise_mlp(x, *arguments[1:]))(batch[0])
+    assert jacobian.shape == (2 * HEADS, 5, INPUTS, 5)
+
+
 def test_pairwise_mlp_keeps_nothing_between_its_layers():
     arguments = perceptrons(pairs=1000)
     saved = []
