@@ -6,6 +6,7 @@ from attention.backends.fused import Fused
 from attention.backends.linear import LinearTime
 from attention.backends.reference import Reference
 from attention.backends.streaming import Streaming
+from attention.backends.triton import Triton
 
 __all__ = [
     "BACKENDS",
@@ -15,5 +16,6 @@ __all__ = [
     "LinearTime",
     "Reference",
     "Streaming",
+    "Triton",
     "choose_backend",
 ]

@@ -11,19 +11,21 @@ from attention.backends.fused import Fused
 from attention.backends.linear import LinearTime
 from attention.backends.reference import Reference
 from attention.backends.streaming import Streaming
+from attention.backends.triton import Triton
 from attention.geometry import Fibres
 from attention.kernels import Kernel
 from attention.normalizers import Normalizer
 
-BackendName = Literal["auto", "reference", "fused", "linear", "streaming"]
+BackendName = Literal["auto", "reference", "fused", "linear", "streaming", "triton"]
 
 BACKENDS: dict[str, Backend] = {
     "reference": Reference(),
     "fused": Fused(),
     "linear": LinearTime(),
     "streaming": Streaming(),
+    "triton": Triton(),
 }
-_STORED_BYTES = 2**26
+_STORED_BYTES = 2**23
 
 
 def choose_backend(
@@ -32,8 +34,8 @@ def choose_backend(
     """The backend of a name; for ``auto`` the first of these that can compute the attention.
 
     ``linear``, where it can. ``fused``, where logits are inner products without a location part
-    and the points require no gradient, since it has no second derivatives. ``streaming``, where
-    the logits of a layer are larger than 64 MiB. ``reference``.
+    and the points require no gradient, since it has no second derivatives. Where the logits of a
+    layer are larger than 8 MiB, ``triton`` on a GPU, or ``streaming``. ``reference``.
 
     Args:
         name: A key of ``BACKENDS``, or ``auto``.
@@ -51,10 +53,12 @@ def choose_backend(
         if obstacle is not None:
             raise ValueError(f"backend {name!r} {obstacle}.")
         return BACKENDS[name]
+    large = _logit_bytes(fibres, values) > _STORED_BYTES
     for candidate, wanted in {
         "linear": True,
         "fused": not kernel.sees_invariants and not fibres.points_require_grad,
-        "streaming": _logit_bytes(fibres, values) > _STORED_BYTES,
+        "triton": large and values.is_cuda,
+        "streaming": large,
     }.items():
         backend = BACKENDS[candidate]
         if wanted and backend.obstacle(kernel, normalizer, fibres) is None:
