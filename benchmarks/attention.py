@@ -33,7 +33,7 @@ import sys
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -223,10 +223,10 @@ PARTS: dict[str, Callable[[Case], Run]] = {
 
 PUBLIC = {
     # system, molecules, lifts: what the public code takes, in seconds forward and backward and MB
-    ("LieTransformer-T3", True, 1): (0.99, 1700),
-    ("LieTransformer-SE3", True, 1): (0.88, 1700),
     ("LieTransformer-SE3", True, 4): (29.9, 11000),
     ("LieTransformer-T3", False, 1): (12.8, 6100),
+    ("LieTransformer-SE3", True, 1): (0.88, 1700),
+    ("LieTransformer-T3", True, 1): (0.99, 1700),
 }
 
 
@@ -254,21 +254,22 @@ def speed(molecules: str, repeats: int) -> None:
             }
             row["share_of_auto"] = row.pop("ratio", None)
             if is_network and "failed" not in row:
-                both = row["seconds_forward_backward"]
                 row |= {
                     "public_seconds_forward_backward": seconds,
-                    "ratio_seconds": digits(both / seconds),
+                    "ratio_seconds": digits(row["seconds_forward_backward"] / seconds),
+                    "ratio_cpu_seconds": digits(row["cpu_seconds_forward_backward"] / seconds),
                     "public_peak_mb": peak,
                     "ratio_peak": digits(row["peak_mb"] / peak),
                 }
             rows.append(report(row))
     notes = (
         f"Width 512, 6 layers, 8 heads. Medians of {repeats} after a warm-up; the cases of a "
-        "system take turns, share_of_auto is the median over the rounds of the seconds forward and "
-        "backward over those of the backend auto. cpu_seconds are those that the process had a "
-        "processor. Peak memory is that of the whole process, of which baseline_mb are torch and "
-        "this package; the data set is read by another. The parts are the bare matrix products of "
-        "the linear maps of all blocks and the location perceptrons of all blocks, on what exists, "
+        "system take turns, share_of_auto is the median over the rounds of the cpu_seconds "
+        "forward and backward over those of the backend auto. cpu_seconds are those that the "
+        "process had a processor: less than the others where the machine had more to do, and then "
+        "the fairer figure. Peak memory is that of the whole process, of which baseline_mb are "
+        "torch and this package; the data set is read by another. The parts are the bare matrix "
+        "products of the linear maps and the location perceptrons of all blocks, on what exists, "
         "and with the padding of the molecules to the largest. The public code's figures were "
         "measured on another day on a machine of the same kind."
     )
@@ -306,7 +307,7 @@ def growth(sizes: dict[int, int]) -> None:
                 continue
             case = Case(system, points=points, width=128, layers=1, heads=4, backend=backend)
             # Where a run takes minutes, what happens at the first call does not count.
-            (found,) = take_turns([asdict(case)], repeats, warm_up=repeats > 1)
+            (found,) = take_turns([asdict(case)], repeats, warm_up=repeats > 2)
             found.pop("ratio", None)
             row = {
                 "system": system,
@@ -332,8 +333,9 @@ def growth(sizes: dict[int, int]) -> None:
         "One cloud of random points, width 128, 1 layer, 4 heads of 32 channels, one location "
         "perceptron of 16 hidden units for all heads (SharedLocationMLP), so that 16,384 points "
         "end within minutes; SE3 with 1 lift; float32, one thread. Medians of `repeats` after a "
-        "warm-up, but at 16,384 points the first run counts. cloud_mb is peak_mb less that of the "
-        f"same network on {EMPTY} points, which is what the libraries and the parameters take. "
+        "warm-up; where there are two or less, the first run counts too. cloud_mb is peak_mb less "
+        f"that of the same network on {EMPTY} points, which is what the libraries and the "
+        "parameters take. "
         "Exponents are slopes of a straight line through the logarithms, from the size named up "
         "to the largest. The reference stores all pairs and is left out beyond "
         f"{REFERENCE_POINTS} points."
@@ -373,7 +375,7 @@ def peers(molecules: str, repeats: int) -> None:
         runs = {theirs: peer.settings} if peer.too_large else {ours: size, theirs: peer.settings}
         measured = take_turns([asdict(case) for case in runs], repeats)
         for (case, settings), row in zip(runs.items(), measured, strict=True):
-            row["ratio_seconds_to_ours"] = row.pop("ratio", None)
+            row["ratio_cpu_seconds_to_ours"] = row.pop("ratio", None)
             if "failed" not in row and "failed" not in measured[0]:
                 row["ratio_peak_to_ours"] = digits(row["peak_mb"] / measured[0]["peak_mb"])
             full = {
@@ -388,11 +390,12 @@ def peers(molecules: str, repeats: int) -> None:
     known = ", ".join(f"{name} {version}" for name, version in found.items())
     notes = (
         f"The same 32 QM9 molecules; {known}; one thread, float32, medians of {repeats} after a "
-        "warm-up, ours and the peer in turn. Each peer at the first setting of its README, of all "
-        "pairs unless it says otherwise, with a linear embedding of the same features, and a mean "
-        "over the atoms and a linear map after it. Ours has all pairs, the same width, layers and "
-        "heads where the peer has those, and sees what the peer sees: distances where the peer is "
-        "exactly equivariant, relative poses with as many lifts where it samples lifts. "
+        "warm-up, ours and the peer in turn; the ratio is that of cpu_seconds, which the process "
+        "had a processor. Each peer at the first setting of its README, of all pairs unless it "
+        "says otherwise, with a linear embedding of the same features, and a mean over the atoms "
+        "and a linear map after it. Ours has all pairs, the same width, layers and heads where the "
+        "peer has those, and sees what the peer sees: distances where the peer is exactly "
+        "equivariant, relative poses with as many lifts where it samples lifts. "
         "equivariance_error is the root mean square change of the output of the untrained network "
         "under random rotations and translations, in units of its deviation over the molecules; "
         "effect_of_positions is the same when every molecule is stretched by a half along an axis: "
@@ -414,7 +417,7 @@ def gpu(sizes: list[int], repeats: int, device: str) -> None:
         ways.append(("triton", False))
     else:
         print("left out: triton (no such backend)")
-    for system in ("LieTransformer-T3", "LieTransformer-SE3"):
+    for system in ("LieTransformer-T3", "LieTransformer-distance"):
         for dtype in rate:
             for points in sizes:
                 cases = [
@@ -449,7 +452,7 @@ def gpu(sizes: list[int], repeats: int, device: str) -> None:
     name = torch.cuda.get_device_name() if device == "cuda" else "the CPU: a rehearsal"
     notes = (
         f"On {name}. One cloud, width 512, 2 layers, 8 heads, a location perceptron of 16 hidden "
-        f"units a head, SE3 with 1 lift; medians of {repeats} after a warm-up. bfloat16 is by "
+        f"units a head; medians of {repeats} after a warm-up. bfloat16 is by "
         "autocast. The rate of the chip is that of square matrix products of 8,192 in the same "
         "type, with TF32 off; that achieved counts the products of the network, forward and twice "
         "that backward, and no recomputation. peak_mb is that of tensors on the device. "
@@ -493,27 +496,25 @@ def tf32(device: str, backends: list[str], size: Row) -> list[Row]:
     rows = []
     case = Case("LieTransformer-distance", clouds=32, points=64, device=device, **size)
     features, positions, _ = clouds(case)
+    default = torch.get_float32_matmul_precision()
     for backend in backends:
-        network = network_of(Case(**{**asdict(case), "backend": backend}))
-        for allowed in (False, True):
-            before = torch.backends.cuda.matmul.allow_tf32
-            torch.backends.cuda.matmul.allow_tf32 = allowed
+        network = network_of(replace(case, backend=backend))
+        for precision in ("highest", "high"):
+            torch.set_float32_matmul_precision(precision)
             try:
                 found: Row = equivariance(network, features, positions, None)
             except ValueError as error:
                 found = {"failed": str(error)}
-            torch.backends.cuda.matmul.allow_tf32 = before
-            rows.append(
-                {
-                    "system": case.system,
-                    "points": 64,
-                    "backend": backend,
-                    "dtype": "float32",
-                    "tf32": allowed,
-                    "default": before == allowed,
-                    **found,
-                }
-            )
+            row = {
+                "system": case.system,
+                "points": case.points,
+                "backend": backend,
+                "dtype": case.dtype,
+                "tf32": precision == "high",
+                "is_default": precision == default,
+            }
+            rows.append(row | found)
+    torch.set_float32_matmul_precision(default)
     return rows
 
 
