@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from attention.backends import BackendName
 from attention.block import AttentionBlock
+from attention.clouds import check_clouds
 from attention.geometry import Fibres, Geometry
 from attention.heads import Head, InvariantHead
 from attention.kernels import Kernel, Sum
@@ -175,7 +176,7 @@ class LieTransformer(nn.Module):
             ValueError: If the shapes do not fit, a cloud is empty, a point is not finite, or the
                 edges name other points.
         """
-        self._check(features, points, mask)
+        check_clouds(self.space, self.in_features, features, points, mask)
         if mask is not None:
             points = points.masked_fill(~mask[..., None], 0)
             features = features.masked_fill(~mask[..., None], 0)
@@ -212,32 +213,6 @@ class LieTransformer(nn.Module):
         for block in self.blocks:
             hidden = block(fibres, hidden)
         return self.head(hidden, fibres, lifted_mask, lifts)
-
-    def _check(self, features: Tensor, points: Tensor, mask: Tensor | None) -> None:
-        if features.ndim != 3 or features.shape[-1] != self.in_features:
-            raise ValueError(
-                f"features must have shape (batch, points, {self.in_features}); "
-                f"got {tuple(features.shape)}."
-            )
-        if points.shape != (*features.shape[:2], self.space.point_dim):
-            raise ValueError(
-                f"points must have shape {(*features.shape[:2], self.space.point_dim)} "
-                f"to go with the features; got {tuple(points.shape)}."
-            )
-        if mask is not None and (mask.shape != features.shape[:2] or mask.dtype != torch.bool):
-            raise ValueError(
-                f"mask must be booleans of shape {tuple(features.shape[:2])}; "
-                f"got {mask.dtype} of shape {tuple(mask.shape)}."
-            )
-        if features.shape[1] == 0:
-            raise ValueError("a cloud needs at least one point; got clouds of none.")
-        if mask is not None and not torch.compiler.is_compiling():
-            empty = (~mask.any(1)).nonzero()
-            if len(empty):
-                raise ValueError(
-                    f"a cloud needs at least one point; cloud {empty[0].item()} of the batch "
-                    "has none."
-                )
 
 
 def _complete(invariant: Invariant | Sequence[Invariant], space: HomogeneousSpace) -> Invariant:

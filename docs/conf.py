@@ -9,6 +9,7 @@ import pkgutil
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
+from inspect import isabstract
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
+import attention
 from liegroups import testing
 
 distribution = metadata("lie-attention")
@@ -152,6 +154,49 @@ class Laws(SphinxDirective):
         return [table(("law", "what it states"), rows, (2, 3))]
 
 
+class Parts(SphinxDirective):
+    """A table of the public classes of `attention` under a base class, with what each does."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        base = getattr(attention, self.arguments[0])
+        rows = []
+        for name in attention.__all__:
+            member = getattr(attention, name)
+            if inspect.isclass(member) and issubclass(member, base) and not isabstract(member):
+                summary = (inspect.getdoc(member) or "").split("\n\n")[0].replace("\n", " ")
+                target = f"attention.{name}"
+                link = pending_xref(
+                    "",
+                    nodes.literal(text=name),
+                    refdomain="py",
+                    reftype="class",
+                    reftarget=target,
+                    refdoc=self.env.docname,
+                    refexplicit=True,
+                )
+                rows.append((link, nodes.Text(summary)))
+        return [table((self.arguments[0].lower(), "what it does"), rows, (2, 5))]
+
+
+class Results(SphinxDirective):
+    """A table of a file under results/: lines of ``key | heading | format`` name its columns."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        path = Path(__file__).parent.parent / "results" / self.arguments[0]
+        self.env.note_dependency(str(path))
+        columns = [[part.strip() for part in line.split("|")] for line in self.content if line]
+        rows = [
+            [nodes.Text("" if row.get(k) is None else format(row[k], f)) for k, _, f in columns]
+            for row in json.loads(path.read_text())["rows"]
+        ]
+        return [table([heading for _, heading, _ in columns], rows, [2] * len(columns))]
+
+
 class GroupSpeed(SphinxDirective):
     """Our time beside that of the fastest peer, from results/groups/speed.json."""
 
@@ -177,6 +222,8 @@ def setup(app: Sphinx) -> None:
     """Registers what is defined above."""
     app.add_directive("laws", Laws)
     app.add_directive("group-speed", GroupSpeed)
+    app.add_directive("parts", Parts)
+    app.add_directive("results", Results)
     app.connect("missing-reference", resolve_defined_name)
     app.connect("autodoc-process-bases", skip_private_bases)
     app.connect("autodoc-process-docstring", escape_bars, priority=900)

@@ -39,6 +39,26 @@ class Neighborhood(ABC):
         """
 
     @abstractmethod
+    def pull_targets(self, x: Tensor) -> Tensor:
+        """Features ``(batch, targets, channels)`` at the pairs, ``(*pairs, channels)``."""
+
+    @abstractmethod
+    def pull_sources(self, x: Tensor) -> Tensor:
+        """Features ``(batch, sources, channels)`` at the pairs, ``(*pairs, channels)``."""
+
+    @abstractmethod
+    def sum_over_fibres(self, messages: Tensor, batch: int) -> Tensor:
+        """Sum what the pairs carry over each fibre.
+
+        Args:
+            messages: ``(heads, *pairs, channels)``, zero off the fibres.
+            batch: Number of clouds.
+
+        Returns:
+            ``(heads, batch, targets, channels)``.
+        """
+
+    @abstractmethod
     def inner(self, target: Tensor, source: Tensor) -> Tensor:
         """Pull both back to the pairs and contract their channels.
 

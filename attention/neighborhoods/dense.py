@@ -40,6 +40,15 @@ class DenseNeighborhood(Neighborhood):
             Lifted(source.element[:, None], source.point[:, None]),
         )
 
+    def pull_targets(self, x: Tensor) -> Tensor:
+        return x[:, :, None].expand(-1, -1, x.shape[1], -1)
+
+    def pull_sources(self, x: Tensor) -> Tensor:
+        return x[:, None].expand(-1, x.shape[1], -1, -1)
+
+    def sum_over_fibres(self, messages: Tensor, batch: int) -> Tensor:
+        return messages.sum(-2)
+
     def inner(self, target: Tensor, source: Tensor) -> Tensor:
         return target @ source.mT
 

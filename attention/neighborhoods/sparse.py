@@ -49,9 +49,19 @@ class SparseNeighborhood(Neighborhood):
 
     def pairs(self, target: Lifted, source: Lifted) -> tuple[Lifted, Lifted]:
         return (
-            Lifted(*(x.flatten(0, 1).index_select(0, self.target) for x in target)),
-            Lifted(*(x.flatten(0, 1).index_select(0, self.source) for x in source)),
+            Lifted(*map(self.pull_targets, target)),
+            Lifted(*map(self.pull_sources, source)),
         )
+
+    def pull_targets(self, x: Tensor) -> Tensor:
+        return x.flatten(0, 1).index_select(0, self.target)
+
+    def pull_sources(self, x: Tensor) -> Tensor:
+        return x.flatten(0, 1).index_select(0, self.source)
+
+    def sum_over_fibres(self, messages: Tensor, batch: int) -> Tensor:
+        received = scatter_sum(messages, self.target, self.targets, self.scatter)
+        return received.unflatten(1, (batch, -1))
 
     def inner(self, target: Tensor, source: Tensor) -> Tensor:
         return torch.linalg.vecdot(self._at_targets(target), self._at_sources(source))
@@ -78,8 +88,7 @@ class SparseNeighborhood(Neighborhood):
 
     def push_forward(self, weights: Tensor, values: Tensor) -> Tensor:
         messages = weights[..., None] * self._at_sources(values)
-        received = scatter_sum(messages, self.target, self.targets, self.scatter)
-        return received.unflatten(1, values.shape[1:3])
+        return self.sum_over_fibres(messages, values.shape[1])
 
     def _over_fibres(self, reduce: Callable[..., Tensor], values: Tensor) -> Tensor:
         """Reduce ``(heads, edges)`` over each fibre, and pull the result back to the edges."""

@@ -1,0 +1,264 @@
+"""A network of attention on irreducible representations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from e3nn.o3 import Irreps
+from torch import Tensor, nn
+
+from attention.clouds import check_clouds
+from attention.geometry import Fibres, Geometry
+from attention.neighborhoods import NeighborhoodRule, Radius
+from attention.normalizers import Normalizer
+from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate
+from attention.steerable.layer import SteerableAttention
+from attention.steerable.tensor_product import Harmonics, Matrices
+from liegroups import (
+    SE3,
+    Distance,
+    E,
+    Equivariance,
+    Invariant,
+    LieGroup,
+    Lifted,
+    PerHead,
+)
+from liegroups.numerics import safe_norm
+
+
+class SteerableTransformer(nn.Module):
+    """Attention on points of space with features of several types, exact for SE(3) or E(3).
+
+    Input scalars and vectors pass through layers whose features are of all ``types``; the last
+    layer gives the types that are asked for, at each point or pooled over the cloud. Nothing is
+    lifted: a feature of type l turns by the representation of degree l.
+
+    Args:
+        irreps_in: Types of the input features, in e3nn's notation: ``5x0e`` for five scalars,
+            ``5x0e + 1x1o`` with a velocity.
+        irreps_out: Types of the output: ``1x0e`` for an energy, ``1x1o`` for a vector.
+        group: ``SE3``, or ``E(3)`` for features with parity. With parity the hidden features are
+            true tensors, of parity (-1)ˡ, and reflected input gives reflected output. Without it
+            the letters e and o are read as the same, and reflections are told apart.
+        invariant: What the perceptrons see of a pair; a list is a mix by heads.
+        types: The degrees l of the hidden features.
+        channels: Number of channels of each type, of all heads together.
+        layers: Number of layers.
+        heads: Number of heads in each layer; divides ``channels``.
+        stacks: Number of networks side by side, each with its own heads and invariant where the
+            invariant is a list, whose outputs are joined by a linear map.
+        max_degree: Largest degree of the harmonics; the largest of ``types`` when absent.
+        neighborhood: Chooses the neighbors of each point; a point is not its own.
+        residual: Whether to add the input of each hidden layer to its output.
+        norm: Whether to normalize the features before each layer.
+        gate: Whether a gated non-linearity follows each hidden layer.
+        hidden: Number of hidden units of the perceptrons of pairs.
+        normalizer: Turns logits into weights; softmax by default.
+        pooling: ``sum`` or ``mean`` over the points, or ``none`` for an output at each point.
+
+    Raises:
+        ValueError: If the group is another, the heads do not divide the channels, or a type of the
+            input or the output is not one that the group has.
+
+    Reference:
+        Mather 2023, Choices of Invariants for SE(3) Equivariant Attention Mechanisms, section 4.
+
+    Example:
+        >>> import torch
+        >>> network = SteerableTransformer("4x0e", "1x1o", channels=4, types=[0, 1], layers=2)
+        >>> network(torch.randn(2, 5, 4), torch.randn(2, 5, 3)).shape
+        torch.Size([2, 5, 3])
+    """
+
+    def __init__(
+        self,
+        irreps_in: str,
+        irreps_out: str,
+        group: LieGroup = SE3(),  # noqa: B008 (immutable)
+        invariant: Invariant | Sequence[Invariant] = Distance(),  # noqa: B008 (immutable)
+        types: Sequence[int] = (0, 1, 2, 3),
+        channels: int = 8,
+        layers: int = 4,
+        heads: int = 4,
+        stacks: int = 1,
+        max_degree: int | None = None,
+        neighborhood: NeighborhoodRule = Radius(5.0, loops=False),  # noqa: B008 (immutable)
+        residual: bool = False,
+        norm: bool = False,
+        gate: bool = False,
+        hidden: int = 32,
+        normalizer: Normalizer | None = None,
+        pooling: Literal["none", "sum", "mean"] = "none",
+    ) -> None:
+        super().__init__()
+        if group not in (SE3(), E(3)):
+            raise ValueError(f"SteerableTransformer is for SE3() and E(3); got {group}.")
+        if pooling not in ("none", "sum", "mean"):
+            raise ValueError(f"pooling is 'none', 'sum' or 'mean'; got {pooling!r}.")
+        if layers < 1 or stacks < 1 or channels < 1 or not types or min(types) < 0:
+            raise ValueError(
+                "a network takes at least 1 layer, stack and channel, and types of 0 or more; got "
+                f"{layers} layers, {stacks} stacks, {channels} channels and types {list(types)}."
+            )
+        self.space = group.default_space()
+        self.parity = group == E(3)
+        self.irreps_in, self.irreps_out = self._read(irreps_in), self._read(irreps_out)
+        self.pooling = pooling
+        neighborhood.check(self.space)
+        self.neighborhood = neighborhood
+        hidden_types = Irreps(
+            [
+                (channels, (degree, (-1) ** degree if self.parity else 1))
+                for degree in sorted(set(types))
+            ]
+        )
+        degree = max(types) if max_degree is None else max_degree
+        kinds = [ir.l for _, ir in self.irreps_in + hidden_types + self.irreps_out]
+        self.harmonics = Harmonics(degree, max(kinds))
+        invariants = _by_stack(invariant, stacks)
+        self.geometries = [Geometry(self.space, each) for each in invariants]
+        self.stacks = nn.ModuleList(
+            nn.ModuleList(
+                SteerableBlock(
+                    self.irreps_in if number == 0 else hidden_types,
+                    hidden_types,
+                    geometry,
+                    heads,
+                    degree,
+                    self.parity,
+                    hidden,
+                    normalizer,
+                    residual and number > 0,
+                    norm and number > 0,
+                    gate,
+                )
+                for number in range(layers)
+            )
+            for geometry in self.geometries
+        )
+        self.out = EquivariantLinear(
+            sum((hidden_types for _ in invariants), start=Irreps("")), self.irreps_out
+        )
+
+    @property
+    def equivariance(self) -> Equivariance:
+        """The kind of equivariance that the output has: exact."""
+        return Equivariance.EXACT
+
+    def forward(self, features: Tensor, points: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Predict.
+
+        Args:
+            features: ``(batch, points, irreps_in.dim)``, in the order of ``irreps_in``; vectors as
+                (x, y, z).
+            points: ``(batch, points, 3)``.
+            mask: Booleans ``(batch, points)``, True for points that exist; all when absent.
+
+        Returns:
+            ``(batch, points, irreps_out.dim)``, zero at points that do not exist, or
+            ``(batch, irreps_out.dim)`` when pooled.
+
+        Raises:
+            ValueError: If the shapes do not fit, a cloud is empty, or a point is not finite.
+        """
+        check_clouds(self.space, self.irreps_in.dim, features, points, mask)
+        if mask is not None:
+            points = points.masked_fill(~mask[..., None], 0)
+            features = features.masked_fill(~mask[..., None], 0)
+        lifted = Lifted(self.space.section(points), points)
+        neighborhood = self.neighborhood(self.space, lifted, mask, fixed=not self.training)
+        target, source = neighborhood.pairs(lifted, lifted)
+        relative = source.point - target.point
+        distance = safe_norm(relative)[..., None]
+        direction = relative / torch.where(distance > 0, distance, 1)
+        matrices = self.harmonics(direction.flatten(0, -2))
+        outputs = []
+        for geometry, blocks in zip(self.geometries, self.stacks, strict=True):
+            fibres = Fibres(geometry, neighborhood, lifted)
+            hidden = features
+            assert isinstance(blocks, nn.ModuleList)
+            for block in blocks:
+                hidden = block(fibres, matrices, hidden)
+            outputs.append(hidden)
+        output = self.out(torch.cat(outputs, -1))
+        if mask is not None:
+            output = output.masked_fill(~mask[..., None], 0)
+        if self.pooling == "none":
+            return output
+        total = output.sum(1)
+        if self.pooling == "sum":
+            return total
+        count = points.shape[1] if mask is None else mask.sum(1, keepdim=True)
+        return total / count
+
+    def _read(self, irreps: str) -> Irreps:
+        """Types as written, or all even where there is no parity."""
+        found = Irreps(irreps)
+        if self.parity:
+            return found
+        return Irreps([(mul, (ir.l, 1)) for mul, ir in found])
+
+
+class SteerableBlock(nn.Module):
+    """Attention, with normalization before and a gate after it where they are asked for.
+
+    Args:
+        irreps_in: Types of the input.
+        irreps_out: Types of the output.
+        geometry: The space of the points and the invariant of their pairs.
+        heads: Number of heads.
+        max_degree: Largest degree of the harmonics.
+        parity: Whether reflections act on the features.
+        hidden: Number of hidden units of the perceptrons of pairs.
+        normalizer: Turns logits into weights; softmax by default.
+        residual: Whether to add the input, of the same types, to the output.
+        norm: Whether to normalize the input.
+        gate: Whether a gated non-linearity follows.
+    """
+
+    def __init__(
+        self,
+        irreps_in: Irreps,
+        irreps_out: Irreps,
+        geometry: Geometry,
+        heads: int,
+        max_degree: int,
+        parity: bool,
+        hidden: int,
+        normalizer: Normalizer | None,
+        residual: bool,
+        norm: bool,
+        gate: bool,
+    ) -> None:
+        super().__init__()
+        self.residual = residual
+        self.norm = EquivariantNorm(irreps_in) if norm else None
+        self.attention = SteerableAttention(
+            irreps_in, irreps_out, geometry, heads, max_degree, parity, hidden, normalizer
+        )
+        self.gate = Gate(irreps_out) if gate else None
+        self.mix = None if self.gate is None else EquivariantLinear(irreps_out, self.gate.irreps_in)
+
+    def forward(self, fibres: Fibres, matrices: Matrices, features: Tensor) -> Tensor:
+        """Features ``(batch, points, irreps_in.dim)`` to ``(batch, points, irreps_out.dim)``."""
+        normed = features if self.norm is None else self.norm(features)
+        hidden = self.attention(fibres, matrices, normed)
+        if self.gate is not None and self.mix is not None:
+            hidden = self.gate(self.mix(hidden))
+        return features + hidden if self.residual else hidden
+
+
+def _by_stack(invariant: Invariant | Sequence[Invariant], stacks: int) -> list[Invariant]:
+    """The invariant of each stack: the list divided evenly among several, else a mix by heads."""
+    if isinstance(invariant, Invariant):
+        return [invariant] * stacks
+    if stacks == 1:
+        return [PerHead(invariant)]
+    if not invariant or stacks % len(invariant):
+        raise ValueError(
+            f"{stacks} stacks cannot be divided evenly among {len(invariant)} invariants."
+        )
+    return [each for each in invariant for _ in range(stacks // len(invariant))]
