@@ -7,17 +7,47 @@ channel side by side.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
+from torch.nn.functional import silu
 
 
-def split_types(irreps: Irreps, x: Tensor) -> list[Tensor]:
-    """The types of features ``(..., irreps.dim)``, each ``(..., channels, 2l + 1)``."""
-    parts = x.split([mul * ir.dim for mul, ir in irreps], -1)
+class Type(NamedTuple):
+    """A type of features: e3nn's ``Irreps`` in plain numbers, which ``torch.compile`` can read.
+
+    Attributes:
+        channels: Number of channels.
+        degree: The degree l; a channel has 2l + 1 components.
+        is_scalar: Whether rotations and reflections leave it unchanged.
+    """
+
+    channels: int
+    degree: int
+    is_scalar: bool
+
+    @property
+    def size(self) -> int:
+        """Number of components of a channel."""
+        return 2 * self.degree + 1
+
+
+Layout = tuple[Type, ...]
+
+
+def layout(irreps: Irreps) -> Layout:
+    """The types of e3nn's ``Irreps``, in order."""
+    return tuple(Type(mul, ir.l, ir.is_scalar()) for mul, ir in irreps)
+
+
+def split_types(types: Layout, x: Tensor) -> list[Tensor]:
+    """The types of features ``(..., dim)``, each ``(..., channels, 2l + 1)``."""
+    parts = x.split([kind.channels * kind.size for kind in types], -1)
     return [
-        part.unflatten(-1, (mul, ir.dim)) for part, (mul, ir) in zip(parts, irreps, strict=True)
+        part.unflatten(-1, (kind.channels, kind.size))
+        for part, kind in zip(parts, types, strict=True)
     ]
 
 
@@ -41,6 +71,7 @@ class EquivariantLinear(nn.Module):
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps, bias: bool = True) -> None:
         super().__init__()
         self.irreps_in, self.irreps_out = Irreps(irreps_in), Irreps(irreps_out)
+        self.types_in, self.types_out = layout(self.irreps_in), layout(self.irreps_out)
         self.weights = nn.ParameterList()
         self.sources: list[list[int]] = []
         for mul_out, ir_out in self.irreps_out:
@@ -48,29 +79,24 @@ class EquivariantLinear(nn.Module):
             fan_in = sum(self.irreps_in[i].mul for i in found)
             self.sources.append(found)
             self.weights.append(torch.randn(fan_in, mul_out) * max(fan_in, 1) ** -0.5)
-        scalars = sum(mul for mul, ir in self.irreps_out if ir.is_scalar())
-        self.bias = nn.Parameter(torch.zeros(scalars)) if bias and scalars else None
+        self.scalars = [kind.channels for kind in self.types_out if kind.is_scalar]
+        self.bias = nn.Parameter(torch.zeros(sum(self.scalars))) if bias and self.scalars else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(..., irreps_in.dim)`` to ``(..., irreps_out.dim)``."""
-        types = split_types(self.irreps_in, x)
-        biases = iter(() if self.bias is None else self._biases(self.bias))
+        types = split_types(self.types_in, x)
+        biases = [] if self.bias is None else list(self.bias.split(self.scalars))
         outputs = []
-        for sources, weight, (mul, ir) in zip(
-            self.sources, self.weights, self.irreps_out, strict=True
-        ):
-            if not sources:
-                output = x.new_zeros(*x.shape[:-1], mul, ir.dim)
-            else:
+        for sources, weight, kind in zip(self.sources, self.weights, self.types_out, strict=True):
+            if sources:
                 own = torch.cat([types[i] for i in sources], -2)
                 output = torch.einsum("...ui,uw->...wi", own, weight)
-            if self.bias is not None and ir.is_scalar():
-                output = output + next(biases)[:, None]
+            else:
+                output = x.new_zeros(*x.shape[:-1], kind.channels, kind.size)
+            if biases and kind.is_scalar:
+                output = output + biases.pop(0)[:, None]
             outputs.append(output)
         return join_types(outputs)
-
-    def _biases(self, bias: Tensor) -> list[Tensor]:
-        return list(bias.split([mul for mul, ir in self.irreps_out if ir.is_scalar()]))
 
 
 class EquivariantNorm(nn.Module):
@@ -83,25 +109,22 @@ class EquivariantNorm(nn.Module):
 
     def __init__(self, irreps: Irreps, epsilon: float = 1e-5) -> None:
         super().__init__()
-        self.irreps, self.epsilon = Irreps(irreps), epsilon
-        self.scale = nn.Parameter(torch.ones(self.irreps.num_irreps))
-        self.shift = nn.Parameter(
-            torch.zeros(sum(mul for mul, ir in self.irreps if ir.is_scalar()))
-        )
+        self.types, self.epsilon = layout(Irreps(irreps)), epsilon
+        self.counts = [kind.channels for kind in self.types]
+        self.scalars = [kind.channels for kind in self.types if kind.is_scalar]
+        self.scale = nn.Parameter(torch.ones(sum(self.counts)))
+        self.shift = nn.Parameter(torch.zeros(sum(self.scalars)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(..., irreps.dim)`` to the same shape."""
-        scales = self.scale.split([mul for mul, _ in self.irreps])
-        shifts = iter(self.shift.split([mul for mul, ir in self.irreps if ir.is_scalar()]))
+        scales, shifts = self.scale.split(self.counts), list(self.shift.split(self.scalars))
         outputs = []
-        for part, scale, (_, ir) in zip(
-            split_types(self.irreps, x), scales, self.irreps, strict=True
-        ):
-            if ir.is_scalar():
+        for part, scale, kind in zip(split_types(self.types, x), scales, self.types, strict=True):
+            if kind.is_scalar:
                 part = part - part.mean(-2, keepdim=True)
             square = part.square().mean((-1, -2), keepdim=True)
             part = part * (square + self.epsilon).rsqrt() * scale[:, None]
-            outputs.append(part + next(shifts)[:, None] if ir.is_scalar() else part)
+            outputs.append(part + shifts.pop(0)[:, None] if kind.is_scalar else part)
         return join_types(outputs)
 
 
@@ -120,16 +143,16 @@ class Gate(nn.Module):
 
     def __init__(self, irreps: Irreps) -> None:
         super().__init__()
-        self.irreps = Irreps(irreps)
-        self.gated = [mul for mul, ir in self.irreps if not ir.is_scalar()]
-        self.irreps_in = Irreps(f"{sum(self.gated)}x0e") + self.irreps
+        irreps = Irreps(irreps)
+        self.types = layout(irreps)
+        self.gated = [kind.channels for kind in self.types if not kind.is_scalar]
+        self.irreps_in = Irreps(f"{sum(self.gated)}x0e") + irreps
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(..., irreps_in.dim)`` to ``(..., irreps.dim)``."""
-        gates, rest = x.split([sum(self.gated), self.irreps.dim], -1)
-        each = iter(gates.sigmoid().split(self.gated, -1))
-        outputs = [
-            torch.nn.functional.silu(part) if ir.is_scalar() else part * next(each)[..., None]
-            for part, (_, ir) in zip(split_types(self.irreps, rest), self.irreps, strict=True)
-        ]
+        gates, rest = x[..., : sum(self.gated)], x[..., sum(self.gated) :]
+        each = list(gates.sigmoid().split(self.gated, -1))
+        outputs = []
+        for part, kind in zip(split_types(self.types, rest), self.types, strict=True):
+            outputs.append(silu(part) if kind.is_scalar else part * each.pop(0)[..., None])
         return join_types(outputs)

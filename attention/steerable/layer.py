@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from attention.geometry import Fibres, Geometry
 from attention.normalizers import Normalizer, Softmax
-from attention.steerable.irreps import EquivariantLinear, split_types
+from attention.steerable.irreps import EquivariantLinear, layout, split_types
 from attention.steerable.tensor_product import Matrices, PairProduct
 
 
@@ -66,12 +66,16 @@ class SteerableAttention(nn.Module):
         self.product = PairProduct(self.irreps_in, keys_and_values, max_degree, parity)
         self.query = EquivariantLinear(self.irreps_in, self.irreps_out)
         self.self_interaction = EquivariantLinear(self.irreps_in, self.irreps_out)
-        weights = sum(
-            c * m for c, (m, _) in zip(self.product.columns, self.irreps_out, strict=True)
-        )
+        self.types = layout(self.irreps_out)
+        # Weights of a head, and numbers of a head, by type.
+        self.weight_sizes = [
+            columns * kind.channels // heads
+            for columns, kind in zip(self.product.columns, self.types, strict=True)
+        ]
+        self.sizes = [kind.channels * kind.size // heads for kind in self.types]
         head_mask = geometry.head_mask(heads)
-        self.key_weights = PairPerceptron(head_mask, hidden, weights)
-        self.value_weights = PairPerceptron(head_mask, hidden, weights)
+        self.key_weights = PairPerceptron(head_mask, hidden, sum(self.weight_sizes))
+        self.value_weights = PairPerceptron(head_mask, hidden, sum(self.weight_sizes))
 
     def forward(self, fibres: Fibres, matrices: Matrices, features: Tensor) -> Tensor:
         """Attend.
@@ -96,9 +100,9 @@ class SteerableAttention(nn.Module):
             strict=True,
         )
         both = self.product(source, matrices, [torch.cat(pair, -1) for pair in weights_of_both])
-        types = split_types(self.product.irreps_out, both)
+        types = split_types(self.product.types_out, both)
         key, value = (self._by_head([part.chunk(2, 1)[k] for part in types], pairs) for k in (0, 1))
-        query = self._by_head(split_types(self.irreps_out, query), pairs)
+        query = self._by_head(split_types(self.types, query), pairs)
         logits = (query * key).sum(-1) * key.shape[-1] ** -0.5  # (heads, *pairs)
         weights = self.normalizer(neighborhood, logits)  # (heads, *pairs)
         messages = weights[..., None] * value
@@ -108,10 +112,9 @@ class SteerableAttention(nn.Module):
     def _by_type(self, weights: Tensor) -> list[Tensor]:
         """Weights ``(heads, pairs, weights a head)`` as ``(pairs, columns, channels)`` a type."""
         found = []
-        columns = self.product.columns
-        sizes = [c * m // self.heads for c, (m, _) in zip(columns, self.irreps_out, strict=True)]
-        for part, count in zip(weights.split(sizes, -1), columns, strict=True):
-            by_head = part.unflatten(-1, (count, -1))  # (heads, pairs, columns, channels)
+        parts = weights.split(self.weight_sizes, -1)
+        for part, columns in zip(parts, self.product.columns, strict=True):
+            by_head = part.unflatten(-1, (columns, -1))  # (heads, pairs, columns, channels)
             found.append(by_head.movedim(0, 2).flatten(2))
         return found
 
@@ -122,8 +125,8 @@ class SteerableAttention(nn.Module):
 
     def _merged(self, x: Tensor) -> Tensor:
         """Features ``(heads, batch, points, numbers a head)`` as ``(batch, points, dim)``."""
-        sizes = [mul * ir.dim // self.heads for mul, ir in self.irreps_out]
-        return torch.cat([part.movedim(0, -2).flatten(-2) for part in x.split(sizes, -1)], -1)
+        parts = x.split(self.sizes, -1)
+        return torch.cat([part.movedim(0, -2).flatten(-2) for part in parts], -1)
 
 
 class PairPerceptron(nn.Module):
@@ -134,7 +137,7 @@ class PairPerceptron(nn.Module):
     Args:
         head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
         hidden: Number of hidden units.
-        weights: Number of weights of all heads.
+        weights: Number of weights of a head.
 
     Raises:
         ValueError: If ``hidden`` is less than one.
@@ -149,9 +152,8 @@ class PairPerceptron(nn.Module):
         groups, shares = torch.unique_consecutive(head_mask, dim=0, return_counts=True)
         self.shares: list[int] = shares.tolist()
         self.register_buffer("input_mask", groups, persistent=False)
-        a_head = weights // len(head_mask)
         self.first = nn.ModuleList(nn.Linear(head_mask.shape[1], hidden) for _ in self.shares)
-        last = [nn.Linear(hidden, n * a_head) for n in self.shares]
+        last = [nn.Linear(hidden, n * weights) for n in self.shares]
         for layer in last:
             # Weights of about unit variance, for which the product is normalized.
             nn.init.normal_(layer.weight, std=(hidden / 3) ** -0.5)

@@ -106,6 +106,7 @@ class SteerableTransformer(nn.Module):
         self.space = group.default_space()
         self.parity = group == E(3)
         self.irreps_in, self.irreps_out = self._read(irreps_in), self._read(irreps_out)
+        self.in_features = self.irreps_in.dim
         self.pooling = pooling
         neighborhood.check(self.space)
         self.neighborhood = neighborhood
@@ -164,7 +165,7 @@ class SteerableTransformer(nn.Module):
         Raises:
             ValueError: If the shapes do not fit, a cloud is empty, or a point is not finite.
         """
-        check_clouds(self.space, self.irreps_in.dim, features, points, mask)
+        check_clouds(self.space, self.in_features, features, points, mask)
         if mask is not None:
             points = points.masked_fill(~mask[..., None], 0)
             features = features.masked_fill(~mask[..., None], 0)

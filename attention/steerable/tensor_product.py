@@ -17,7 +17,7 @@ from e3nn import o3
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from attention.steerable.irreps import join_types, split_types
+from attention.steerable.irreps import join_types, layout, split_types
 
 Matrices = dict[tuple[int, int], Tensor]
 
@@ -89,6 +89,7 @@ class PairProduct(nn.Module):
     ) -> None:
         super().__init__()
         self.irreps_in, self.irreps_out = Irreps(irreps_in), Irreps(irreps_out)
+        self.types_in, self.types_out = layout(self.irreps_in), layout(self.irreps_out)
         self.max_degree = max_degree
         self.paths: list[list[tuple[int, list[int]]]] = []
         self.columns: list[int] = []
@@ -116,21 +117,21 @@ class PairProduct(nn.Module):
         Returns:
             Products ``(pairs, irreps_out.dim)``.
         """
-        types = split_types(self.irreps_in, x)
+        types = split_types(self.types_in, x)
         outputs = []
-        for paths, columns, weight, (mul, ir) in zip(
-            self.paths, self.columns, weights, self.irreps_out, strict=True
+        for paths, columns, weight, kind in zip(
+            self.paths, self.columns, weights, self.types_out, strict=True
         ):
             if not paths:
-                outputs.append(x.new_zeros(len(x), mul, ir.dim))
+                outputs.append(x.new_zeros(len(x), kind.channels, kind.size))
                 continue
             turned = []
             for source, degrees in paths:
-                matrix = matrices[self.irreps_in[source].ir.l, ir.l]
+                matrix = matrices[self.types_in[source].degree, kind.degree]
                 if len(degrees) < matrix.shape[2]:
                     matrix = matrix[:, :, degrees]
                 product = types[source] @ matrix.flatten(2)  # (pairs, channels, degrees · (2c + 1))
-                turned.append(product.unflatten(-1, (-1, ir.dim)).flatten(1, 2))
+                turned.append(product.unflatten(-1, (-1, kind.size)).flatten(1, 2))
             together = torch.cat(turned, 1) if len(turned) > 1 else turned[0]
             outputs.append(weight.mT @ together * columns**-0.5)
         return join_types(outputs)
