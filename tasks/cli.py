@@ -28,7 +28,7 @@ from tasks.base import TaskModel
 from tasks.check_group import check_group
 from tasks.record import Record
 
-TASKS = ("qm9",)
+TASKS = ("qm9", "md17")
 """The tasks; each is a package ``tasks.NAME`` that exports ``Model`` and ``Data``."""
 
 TRACEBACK_VARIABLE = "LIE_ATTENTION_TRACEBACK"

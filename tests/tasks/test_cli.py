@@ -11,7 +11,8 @@ from tasks.cli import main
 from tasks.qm9 import QM9Model
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = str(ROOT / "tasks/configs/qm9/quick.yaml")
+CONFIGS = ROOT / "tasks/configs"
+QUICK = str(CONFIGS / "qm9/quick.yaml")
 RELATIVE = "--model.invariant=RelativePose"
 SMALL = [
     "--model.width=16",
@@ -252,16 +253,23 @@ def test_missing_qm9pack_is_named(refusal, monkeypatch, tmp_path):
 # ---- configs ---------------------------------------------------------------------------------
 
 
+FEW = {
+    "qm9": ["--data.train_molecules=8", "--data.val_molecules=4"],
+    "md17": ["--data.source=Springs", "--data.train_frames=8", "--data.val_frames=4"],
+}
+
+
 @pytest.mark.parametrize(
-    "config", sorted((ROOT / "tasks/configs").rglob("*.yaml")), ids=lambda path: path.stem
+    "config",
+    [path.relative_to(CONFIGS) for path in sorted(CONFIGS.rglob("*.yaml"))],
+    ids=lambda path: str(path.with_suffix("")),
 )
 def test_every_config_builds_and_takes_a_step(lie_attention, config):
     lie_attention(
         "fit",
         "--config",
-        config,
-        "--data.train_molecules=8",
-        "--data.val_molecules=4",
+        CONFIGS / config,
+        *FEW[config.parts[0]],
         "--trainer.fast_dev_run=true",
         "--trainer.enable_progress_bar=false",
     )

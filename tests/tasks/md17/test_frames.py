@@ -1,0 +1,367 @@
+"""Sources, units, splits, and what is refused."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tasks.md17 import ELEMENTS, MD17, RMD17, XTB, Frames, Springs, element_features, split_frames
+from tasks.md17.batches import Batches
+
+KCAL = 43.364
+
+
+def arrays(frames=40, seed=0):
+    """Arrays of the public archive, in its units."""
+    made = Springs(frames=frames, seed=seed).load("ethanol")
+    return {
+        "nuclear_charges": made.charges.astype(np.uint8),
+        "coords": made.positions.astype(np.float32),
+        "energies": made.energies / KCAL,
+        "forces": (made.forces / KCAL).astype(np.float32),
+        "old_energies": made.energies / KCAL + 1,
+        "old_forces": (made.forces / KCAL + 2).astype(np.float32),
+    }
+
+
+def published(frames=40):
+    order = np.random.RandomState(9).permutation(frames).astype(np.int16)
+    return {
+        f"{part}_{n:02}": np.roll(order, n)[rows]
+        for n in range(1, 6)
+        for part, rows in (("train", slice(0, 20)), ("test", slice(20, 30)))
+    }
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Write a file of the archive; the arrays given replace its own, None drops one."""
+
+    def write(**changes):
+        content = {**arrays(), **changes}
+        kept = {name: array for name, array in content.items() if array is not None}
+        np.savez_compressed(tmp_path / "rmd17_ethanol.npz", **kept)
+        return RMD17(str(tmp_path))
+
+    return write
+
+
+# ---- sources ---------------------------------------------------------------------------------
+
+
+def test_the_archive_is_read_in_mev_and_angstrom(archive):
+    frames = archive().load("ethanol")
+    expected = Springs(frames=40).load("ethanol")
+    assert frames.energies.dtype == np.float64
+    np.testing.assert_allclose(frames.energies, expected.energies, rtol=1e-14)
+    np.testing.assert_allclose(frames.forces, expected.forces, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(frames.positions, expected.positions, atol=1e-6)
+    assert frames.theory == "PBE/def2-SVP"
+
+
+def test_the_original_labels_are_an_option(archive, tmp_path):
+    revised = archive().load("ethanol")
+    original = RMD17(str(tmp_path), labels="original").load("ethanol")
+    np.testing.assert_allclose(original.energies - revised.energies, KCAL, rtol=1e-6)
+    np.testing.assert_allclose(original.forces - revised.forces, 2 * KCAL, rtol=1e-4)
+    assert original.theory != revised.theory
+
+
+def test_the_whole_archive_may_be_named(archive, tmp_path):
+    archive()
+    inner = tmp_path / "npz_data"
+    inner.mkdir()
+    (tmp_path / "rmd17_ethanol.npz").rename(inner / "rmd17_ethanol.npz")
+    assert len(RMD17(str(tmp_path)).load("ethanol")) == 40
+
+
+def test_forces_of_springs_are_the_gradient_of_their_energy():
+    frames = Springs(frames=3).load("ethanol")
+    rest = Springs(frames=1, deviation=1e-9).load("ethanol").positions[0]
+    length = np.linalg.norm(rest[:, None] - rest, axis=-1)
+    stiffness = torch.tensor(np.where(length < 1.7, 20_000.0, 500.0))
+    x = torch.tensor(frames.positions, requires_grad=True)
+    pairs = torch.triu_indices(9, 9, 1)
+    distance = (x[:, pairs[0]] - x[:, pairs[1]]).norm(dim=-1)
+    stretch = distance - torch.tensor(length)[tuple(pairs)]
+    energy = (stiffness[tuple(pairs)] * stretch**2).sum(-1) / 2
+    (gradient,) = torch.autograd.grad(energy.sum(), x)
+    np.testing.assert_allclose(frames.forces, -gradient.numpy(), rtol=1e-6, atol=1e-4)
+    differences = frames.energies - frames.energies[0]
+    np.testing.assert_allclose(differences, (energy - energy[0]).detach(), rtol=1e-5, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def xtb(tmp_path_factory):
+    pytest.importorskip("tblite")
+    pytest.importorskip("ase")
+    folder = str(tmp_path_factory.mktemp("frames"))
+    return XTB(frames=4, interval=5, equilibration=20, cache_dir=folder)
+
+
+def test_xtb_makes_frames_once_and_the_same_again(xtb, tmp_path, monkeypatch):
+    frames = xtb.load("ethanol")
+    assert frames.positions.shape == (4, 9, 3)
+    assert sorted(frames.charges.tolist()) == [1] * 6 + [6, 6, 8]
+    again = XTB(frames=4, interval=5, equilibration=20, cache_dir=str(tmp_path)).load("ethanol")
+    np.testing.assert_array_equal(again.positions, frames.positions)
+    np.testing.assert_array_equal(again.forces, frames.forces)
+    monkeypatch.setattr(XTB, "_run", None)
+    np.testing.assert_array_equal(xtb.load("CH3CH2OH").energies, frames.energies)
+
+
+def test_xtb_forces_are_in_mev_per_angstrom(xtb):
+    from ase import Atoms
+    from tblite.ase import TBLite
+
+    frames = xtb.load("ethanol")
+    atoms = Atoms(frames.charges, frames.positions[2])
+    atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+    assert frames.energies[2] == pytest.approx(1000 * atoms.get_potential_energy(), abs=1e-2)
+    energies = []
+    for step in (1e-3, -1e-3):
+        atoms.positions[2, 1] = frames.positions[2, 2, 1] + step
+        energies.append(1000 * atoms.get_potential_energy())
+    assert frames.forces[2, 2, 1] == pytest.approx(-(energies[0] - energies[1]) / 2e-3, abs=1)
+
+
+def test_settings_of_xtb_tell_its_files_apart(tmp_path):
+    one = XTB(cache_dir=str(tmp_path))
+    changed = [XTB(seed=1), XTB(frames=7), XTB(temperature=300.0), XTB(timestep=1.0)]
+    names = {source.path("ethanol").name for source in (one, *changed)}
+    assert len(names) == 5
+    assert one.path("benzene").name != one.path("ethanol").name
+    assert one.path("ethanol").name == XTB().path("CH3CH2OH").name
+
+
+def test_damaged_frames_of_xtb_are_made_again(xtb, caplog):
+    frames = xtb.load("ethanol")
+    path = xtb.path("ethanol")
+    path.write_bytes(path.read_bytes()[:-100])
+    np.testing.assert_array_equal(xtb.load("ethanol").energies, frames.energies)
+    assert "damaged" in caplog.text
+
+
+def test_xtb_names_what_it_does_not_know(xtb):
+    with pytest.raises(ValueError, match=r"'CH3CH2O0H'.*ethanol.*CH3CH2OH"):
+        xtb.load("CH3CH2O0H")
+    with pytest.raises(ValueError, match="single atom"):
+        xtb.load("H")
+
+
+def test_missing_tblite_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tblite.ase", None)
+    with pytest.raises(ImportError, match=r"lie-attention\[md\]"):
+        XTB(cache_dir=str(tmp_path)).load("ethanol")
+
+
+# ---- what is refused -------------------------------------------------------------------------
+
+
+def test_a_folder_without_the_molecule_lists_what_it_has(archive, tmp_path):
+    source = archive()
+    with pytest.raises(ValueError, match=r"'aspirin'; it has ethanol"):
+        source.load("aspirin")
+    with pytest.raises(ValueError, match="no folder"):
+        RMD17(str(tmp_path / "none")).load("ethanol")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match=r"no file rmd17_"):
+        RMD17(str(empty)).load("ethanol")
+
+
+@pytest.mark.parametrize("key", ["nuclear_charges", "coords", "energies", "forces"])
+def test_a_missing_key_is_named(archive, key):
+    with pytest.raises(ValueError, match=f"lacks {key}"):
+        archive(**{key: None}).load("ethanol")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_file_is_refused(archive, tmp_path, share):
+    source = archive()
+    path = tmp_path / "rmd17_ethanol.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        source.load("ethanol")
+
+
+def test_a_flipped_byte_and_a_pickle_are_refused(archive, tmp_path):
+    source = archive()
+    path = tmp_path / "rmd17_ethanol.npz"
+    with zipfile.ZipFile(path) as file:
+        start = file.getinfo("forces.npy").header_offset
+    content = bytearray(path.read_bytes())
+    content[start + 500] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        source.load("ethanol")
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        archive(energies=np.array([Path()] * 40, dtype=object)).load("ethanol")
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "words"),
+    [
+        ("coords", (3, 1, 2), np.nan, ["positions of 1 of 40", "frame 3"]),
+        ("energies", (5,), np.inf, ["energies of 1 of 40", "frame 5"]),
+        ("forces", (0, 0, 0), np.nan, ["forces of 1 of 40", "frame 0"]),
+        ("nuclear_charges", (2,), 92, ["unknown nuclear charge 92", "Cl (17)"]),
+        ("nuclear_charges", (2,), 0, ["unknown nuclear charge 0"]),
+    ],
+)
+def test_impossible_values_are_named(archive, name, place, value, words):
+    changed = arrays()[name]
+    changed[place] = value
+    with pytest.raises(ValueError) as caught:
+        archive(**{name: changed}).load("ethanol")
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_overlapping_atoms_are_named(archive):
+    coords = arrays()["coords"]
+    coords[7, 4] = coords[7, 2] + 0.01
+    with pytest.raises(ValueError, match=r"atoms 2 and 4 of frame 7 overlap.*0\.0173 Å"):
+        archive(coords=coords).load("ethanol")
+
+
+def test_arrays_of_other_shapes_are_refused(archive):
+    with pytest.raises(ValueError, match=r"forces of shape \(39, 9, 3\); expected \(40, 9, 3\)"):
+        archive(forces=arrays()["forces"][1:]).load("ethanol")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: MD17(split=6), ["split", "6", "1 to 5"]),
+        (lambda: MD17(train_frames=1), ["train_frames", "1", "2 or more"]),
+        (lambda: MD17(val_frames=0), ["val_frames", "1 or more"]),
+        (lambda: MD17(batch_size=0), ["batch_size", "1 or more"]),
+        (lambda: XTB(frames=0), ["frames", "0", "1 or more"]),
+        (lambda: XTB(temperature=0.0), ["temperature", "above 0"]),
+        (lambda: RMD17("x", labels="new"), ["labels", "'new'", "revised, original"]),
+        (lambda: Springs(deviation=1.0), ["deviation", "1.0"]),
+        (lambda: Springs().load("water"), ["ethanol alone", "'water'"]),
+    ],
+)
+def test_wrong_arguments_are_named(make, words):
+    with pytest.raises(ValueError) as caught:
+        make()
+    assert all(word in str(caught.value) for word in words)
+
+
+# ---- splits ----------------------------------------------------------------------------------
+
+
+def test_published_splits_are_kept(archive):
+    parts = published()
+    frames = archive(**parts).load("ethanol")
+    assert set(frames.splits) == {1, 2, 3, 4, 5}
+    split = split_frames(frames, 2, train=12, val=5)
+    assert split.name == "published 2"
+    assert set(split.test) == set(parts["test_02"].tolist())
+    together = [*split.train, *split.val]
+    assert len(set(together)) == 17
+    assert set(together) <= set(parts["train_02"].tolist())
+
+
+def test_splits_in_csv_files_are_read(archive, tmp_path):
+    source = archive()
+    (tmp_path / "splits").mkdir()
+    for name, rows in published().items():
+        np.savetxt(tmp_path / "splits" / f"index_{name}.csv", rows, fmt="%d")
+    from_tables = source.load("ethanol").splits
+    from_arrays = archive(**published()).load("ethanol").splits
+    for number in range(1, 6):
+        for a, b in zip(from_tables[number], from_arrays[number], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_splits_of_other_files_are_refused(archive, tmp_path):
+    with pytest.raises(ValueError, match=r"train_03.*40 frames"):
+        archive(**{**published(), "train_03": np.arange(30, 50)}).load("ethanol")
+    with pytest.raises(ValueError, match="split 4 has frames both"):
+        archive(**{**published(), "train_04": np.arange(40)}).load("ethanol")
+    source = archive()
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "index_train_01.csv").write_text("one\ntwo\n")
+    with pytest.raises(ValueError, match="not a column of frame numbers"):
+        source.load("ethanol")
+
+
+@pytest.mark.parametrize("with_published", [True, False])
+def test_parts_are_disjoint_and_do_not_depend_on_the_training_frames(archive, with_published):
+    frames = archive(**(published() if with_published else {})).load("ethanol")
+    many, few = (split_frames(frames, 3, train=n, val=4, test=9) for n in (14, 6))
+    assert many.name == few.name == ("published 3" if with_published else "drawn with seed 3")
+    for split in (many, few):
+        everything = np.concatenate([split.train, split.val, split.test])
+        assert len(set(everything)) == len(everything) == len(split.train) + 13
+    np.testing.assert_array_equal(many.val, few.val)
+    np.testing.assert_array_equal(many.test, few.test)
+    np.testing.assert_array_equal(many.train[:6], few.train)
+    other = split_frames(frames, 4, train=14, val=4, test=9)
+    assert set(other.train) != set(many.train)
+
+
+def test_too_few_frames_are_refused(archive):
+    with pytest.raises(ValueError, match=r"40 frames of ethanol.*950 \+ 50"):
+        split_frames(archive().load("ethanol"), 1, train=950, val=50)
+    with pytest.raises(ValueError, match=r"split 1 of ethanol has 20 frames"):
+        split_frames(archive(**published()).load("ethanol"), 1, train=18, val=3)
+
+
+# ---- batches ---------------------------------------------------------------------------------
+
+
+def test_a_batch_holds_the_frames_it_says():
+    data = MD17(source=Springs(), train_frames=50, val_frames=10, batch_size=16)
+    data.setup()
+    frames = Springs().load("ethanol")
+    batch = next(iter(data.train_dataloader()))
+    rows = batch.index.numpy()
+    assert batch.energy.dtype == torch.float64
+    np.testing.assert_array_equal(batch.energy, frames.energies[rows])
+    np.testing.assert_allclose(batch.forces, frames.forces[rows], rtol=1e-6)
+    centered = frames.positions[rows] - frames.positions[rows].mean(1, keepdims=True)
+    np.testing.assert_allclose(batch.positions, centered, atol=1e-6)
+    assert batch.features.shape == (len(rows), 9, MD17.in_features)
+    charges = torch.tensor(list(ELEMENTS.values()))[batch.features[0].argmax(-1)]
+    assert charges.tolist() == frames.charges.tolist()
+
+
+def test_statistics_are_of_the_training_frames():
+    data = MD17(source=Springs(), train_frames=50, val_frames=10)
+    data.setup()
+    frames, rows = Springs().load("ethanol"), data.split.train
+    known = data.statistics
+    assert known.energy_mean == frames.energies[rows].mean()
+    assert known.energy_deviation == frames.energies[rows].std()
+    assert known.force_rms == pytest.approx(frames.forces[rows].std(), rel=1e-2)
+    assert data.force_mae_constant == np.abs(frames.forces[data.split.test]).mean()
+
+
+def test_every_row_is_in_one_batch_of_an_epoch():
+    batches = Batches(torch.arange(10, 47), 8, shuffle=True)
+    first = list(batches)
+    assert torch.equal(torch.cat(first).sort().values, torch.arange(10, 47))
+    assert len(first) == len(batches) == 5
+    batches.set_epoch(1)
+    assert not torch.equal(torch.cat(first), torch.cat(list(batches)))
+    shares = [
+        list(Batches(torch.arange(37), 8, shuffle=True, rank=r, world_size=2)) for r in (0, 1)
+    ]
+    assert [len(share) for share in shares] == [3, 3]
+    assert set(torch.cat(shares[0] + shares[1]).tolist()) == set(range(37))
+
+
+def test_elements_are_one_hot():
+    features = element_features(torch.tensor(list(ELEMENTS.values())))
+    assert torch.equal(features, torch.eye(len(ELEMENTS)))
+
+
+def test_frames_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="0 frames"):
+        Frames("x", "y", np.array([1]), np.zeros((0, 1, 3)), np.zeros(0), np.zeros((0, 1, 3)))
