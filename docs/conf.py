@@ -177,7 +177,7 @@ class Parts(SphinxDirective):
                     refexplicit=True,
                 )
                 rows.append((link, nodes.Text(summary)))
-        return [table((self.arguments[0].lower(), "what it does"), rows, (2, 5))]
+        return [table(("name", "what it does"), rows, (2, 5))]
 
 
 class Results(SphinxDirective):

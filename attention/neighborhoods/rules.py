@@ -15,6 +15,7 @@ from torch import Tensor
 
 from attention.neighborhoods.base import Neighborhood
 from attention.neighborhoods.dense import DenseNeighborhood
+from attention.neighborhoods.scatter import Package, check_scatter
 from attention.neighborhoods.sparse import SparseNeighborhood
 from liegroups import Distance, Envelope, HomogeneousSpace, Invariant, Lifted, PolynomialEnvelope
 from liegroups.compiling import constant_when_compiled
@@ -96,11 +97,13 @@ class _ByMetric(NeighborhoodRule):
         loops: Whether a point is its own neighbor.
         layout: ``sparse`` for memory linear in the number of pairs that are chosen, ``dense`` for
             a mask over all pairs.
+        scatter: What sums along the fibres of the sparse layout: ``torch`` or ``torch_scatter``.
     """
 
     metric: Invariant
     loops: bool
     layout: Layout
+    scatter: Package
 
     @property
     def sees_lift(self) -> bool:
@@ -151,6 +154,7 @@ class Radius(_ByMetric):
         loops: Whether a point is its own neighbor.
         layout: ``sparse``, or ``dense``. The number of pairs of the sparse layout depends on the
             data, which ``torch.compile`` cannot follow; the dense layout compiles.
+        scatter: What sums along sparse fibres: ``torch``, or the package ``torch_scatter``.
 
     Raises:
         ValueError: If ``radius`` is not positive, or ``layout`` is another.
@@ -161,11 +165,13 @@ class Radius(_ByMetric):
     cutoff: Envelope | None = PolynomialEnvelope()  # noqa: RUF009 (immutable)
     loops: bool = True
     layout: Layout = "sparse"
+    scatter: Package = "torch"
 
     def __post_init__(self) -> None:
         if not 0 < self.radius < float("inf"):
             raise ValueError(f"Radius takes a finite radius above 0; got {self.radius}.")
         _check_layout(self.layout)
+        check_scatter(self.scatter)
 
     def __call__(
         self,
@@ -192,7 +198,7 @@ class Radius(_ByMetric):
             chosen: DenseNeighborhood | SparseNeighborhood = DenseNeighborhood(torch.cat(masks, 1))
         else:
             target, source = torch.cat(edges, 1)
-            chosen = SparseNeighborhood(target, source, batch * points)
+            chosen = SparseNeighborhood(target, source, batch * points, scatter=self.scatter)
         if self.cutoff is None:
             return chosen
         # A second look at the metric, of the chosen pairs alone and with derivatives.
@@ -212,6 +218,7 @@ class Nearest(_ByMetric):
         metric: What to measure by, an invariant with one feature.
         loops: Whether a point is its own neighbor.
         layout: ``sparse``, or ``dense``.
+        scatter: What sums along sparse fibres: ``torch``, or the package ``torch_scatter``.
 
     Raises:
         ValueError: If ``count`` is less than one, or ``layout`` is another.
@@ -221,11 +228,13 @@ class Nearest(_ByMetric):
     metric: Invariant = Distance()  # noqa: RUF009 (immutable)
     loops: bool = True
     layout: Layout = "sparse"
+    scatter: Package = "torch"
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise ValueError(f"{type(self).__name__} takes a count of at least 1; {self.count}.")
         _check_layout(self.layout)
+        check_scatter(self.scatter)
 
     def __call__(
         self,
@@ -262,7 +271,9 @@ class Nearest(_ByMetric):
         target = torch.arange(batch * points, device=source.device).repeat_interleave(count)
         # The number of edges does not depend on the data: those not chosen have a weight of 0.
         cutoff = chosen.flatten().to(lifted.point.dtype)
-        return SparseNeighborhood(target, (source + cloud).flatten(), batch * points, cutoff)
+        return SparseNeighborhood(
+            target, (source + cloud).flatten(), batch * points, cutoff, self.scatter
+        )
 
 
 @dataclass(frozen=True)
@@ -279,6 +290,7 @@ class RandomNearest(Nearest):
         metric: What to measure by, an invariant with one feature.
         loops: Whether a point may be its own neighbor.
         layout: ``sparse``, or ``dense``.
+        scatter: What sums along sparse fibres: ``torch``, or the package ``torch_scatter``.
         seed: Seed of the table for evaluation.
 
     Raises:

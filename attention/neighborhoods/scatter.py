@@ -20,9 +20,6 @@ def scatter_sum(values: Tensor, index: Tensor, size: int, package: Package = "to
 
     Returns:
         Sums ``(channels, size, *rest)``, zero where there is no edge.
-
-    Raises:
-        ModuleNotFoundError: If the package is not installed.
     """
     if package == "torch_scatter":
         return _torch_scatter().scatter(values, index, dim=1, dim_size=size, reduce="sum")
@@ -41,14 +38,24 @@ def scatter_max(values: Tensor, index: Tensor, size: int, package: Package = "to
 
     Returns:
         Maxima ``(channels, size)``.
-
-    Raises:
-        ModuleNotFoundError: If the package is not installed.
     """
     if package == "torch_scatter":
         return _torch_scatter().scatter(values, index, dim=1, dim_size=size, reduce="max")
     largest = values.new_zeros(len(values), size)
     return largest.scatter_reduce(1, index.expand_as(values), values, "amax", include_self=False)
+
+
+def check_scatter(package: str) -> None:
+    """Raise unless the package is one of the two, and installed.
+
+    Raises:
+        ValueError: If it is another.
+        ModuleNotFoundError: If it is not installed.
+    """
+    if package not in ("torch", "torch_scatter"):
+        raise ValueError(f"scatter is 'torch' or 'torch_scatter'; got {package!r}.")
+    if package == "torch_scatter":
+        _torch_scatter()
 
 
 def _torch_scatter():  # type: ignore[no-untyped-def]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from attention.neighborhoods.base import Neighborhood
-from attention.neighborhoods.scatter import scatter_max, scatter_sum
+from attention.neighborhoods.scatter import Package, scatter_max, scatter_sum
 from liegroups import Lifted
 
 
@@ -32,7 +31,7 @@ class SparseNeighborhood(Neighborhood):
     source: Tensor
     targets: int
     cutoff: Tensor | None = None
-    scatter: Literal["torch", "torch_scatter"] = "torch"
+    scatter: Package = "torch"
 
     def between_lifts(self, lifts: int) -> SparseNeighborhood:
         own = torch.arange(lifts, device=self.target.device)

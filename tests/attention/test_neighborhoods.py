@@ -376,13 +376,39 @@ def test_scatter_agrees_with_loops(package):
         torch.testing.assert_close(largest[:, k], expected)
 
 
+@pytest.mark.parametrize("normalizer", [Softmax(), Count()], ids=str)
+def test_networks_agree_with_either_package(normalizer):
+    pytest.importorskip("torch_scatter")
+    outputs = []
+    for package in ("torch", "torch_scatter"):
+        torch.manual_seed(0)
+        rule = Radius(1.5, scatter=package)
+        model = LieTransformer(
+            SE3(),
+            2,
+            1,
+            invariant=Distance(),
+            width=8,
+            heads=2,
+            normalizer=normalizer,
+            neighborhood=rule,
+        ).double()
+        points = torch.randn(2, 9, 3, dtype=torch.float64, requires_grad=True)
+        output = model(torch.ones(2, 9, 2).double(), points)
+        (force,) = torch.autograd.grad(output.sum(), points, create_graph=True)
+        gradients = torch.autograd.grad(
+            force.square().sum(), tuple(model.parameters()), materialize_grads=True
+        )
+        outputs.append((output, force, *gradients))
+    torch.testing.assert_close(*outputs)
+
+
 def test_torch_scatter_is_asked_for_by_name():
     try:
         import torch_scatter  # noqa: F401
     except ModuleNotFoundError:
-        index = torch.zeros(1, dtype=torch.int64)
         with pytest.raises(ModuleNotFoundError, match="scatter='torch'"):
-            scatter_sum(torch.ones(1, 1), index, 1, "torch_scatter")
+            Nearest(2, scatter="torch_scatter")
     else:
         pytest.skip("torch_scatter is installed")
 
@@ -397,6 +423,7 @@ def test_torch_scatter_is_asked_for_by_name():
         (lambda: Nearest(0), "at least 1"),
         (lambda: RandomNearest(5), "5 of the nearest 0"),
         (lambda: Radius(1.0, layout="csr"), "'dense' or 'sparse'; got 'csr'"),
+        (lambda: Nearest(1, scatter="pyg"), "'torch' or 'torch_scatter'; got 'pyg'"),
         (lambda: LieTransformer(SE3(), 1, 1, neighborhood=Radius(1.0, AlgebraNorm())), "2 on"),
         (lambda: LieTransformer(SO3(), 1, 1, neighborhood=Nearest(2, PoseDistance())), "no tran"),
         (lambda: PoseDistance(2.0), "from 0 to 1; got 2.0"),
