@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
 import torch
@@ -22,8 +21,6 @@ from pytorch_lightning import LightningDataModule
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-import attention
-import liegroups
 from tasks.base import TaskModel
 from tasks.check_group import check_group
 from tasks.record import Record
@@ -34,15 +31,17 @@ TASKS = ("qm9", "md17")
 TRACEBACK_VARIABLE = "LIE_ATTENTION_TRACEBACK"
 """Environment variable that, when set, makes an error show where it came from."""
 
-# Keys of a config that name a class, what the class must be, and where ours live.
-_CLASS_KEYS: dict[str, tuple[type, ModuleType]] = {
-    "group": (liegroups.LieGroup, liegroups),
-    "invariant": (liegroups.Invariant, liegroups),
-    "lift": (liegroups.Sampler, liegroups),
-    "kernel": (attention.Kernel, attention),
-    "content": (attention.Content, attention),
-    "location": (attention.Location, attention),
-    "normalizer": (attention.Normalizer, attention),
+# Keys of a config that name a class, where ours live, and what the class must be.
+_CLASS_KEYS = {
+    "group": ("liegroups", "LieGroup"),
+    "invariant": ("liegroups", "Invariant"),
+    "lift": ("liegroups", "Sampler"),
+    "kernel": ("attention", "Kernel"),
+    "content": ("attention", "Content"),
+    "location": ("attention", "Location"),
+    "normalizer": ("attention", "Normalizer"),
+    "network": ("tasks.md17", "EnergyNetwork"),
+    "source": ("tasks.md17", "Source"),
 }
 
 
@@ -263,7 +262,8 @@ def _explain(message: str) -> str:
     unknown = re.search(r"Expected a dot import path string: (\S+)", message)
     kind = _CLASS_KEYS.get(key[1].rsplit(".", 1)[-1]) if key else None
     if key and unknown and kind:
-        base, module = kind
+        module = import_module(kind[0])
+        base: type = getattr(module, kind[1])
         known = [
             name
             for name in module.__all__

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from attention import (
@@ -39,7 +39,9 @@ class EnergyNetwork(nn.Module, ABC):
         """The group that the number is invariant to."""
 
     @abstractmethod
-    def forward(self, features: Tensor, positions: Tensor, generator: Any = None) -> Tensor:
+    def forward(
+        self, features: Tensor, positions: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """The numbers ``(batch,)``.
 
         Args:
@@ -117,7 +119,9 @@ class SteerableEnergy(EnergyNetwork):
     def group(self) -> LieGroup:
         return self._group
 
-    def forward(self, features: Tensor, positions: Tensor, generator: Any = None) -> Tensor:
+    def forward(
+        self, features: Tensor, positions: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         output: Tensor = self.network(features, positions)
         return output[:, 0]
 
@@ -183,6 +187,8 @@ class LieEnergy(EnergyNetwork):
     def group(self) -> LieGroup:
         return self.network.space.group
 
-    def forward(self, features: Tensor, positions: Tensor, generator: Any = None) -> Tensor:
+    def forward(
+        self, features: Tensor, positions: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         output: Tensor = self.network(features, positions, generator=generator)
         return output[:, 0]

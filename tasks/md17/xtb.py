@@ -78,7 +78,7 @@ class XTB(Source):
 
         Raises:
             ImportError: There are no such frames yet, and tblite or ase is not installed.
-            ValueError: ASE does not know the molecule, or it is a single atom.
+            ValueError: ASE does not know the molecule, it is a single atom, or it breaks apart.
         """
         path = self.path(molecule)
         try:
@@ -116,6 +116,7 @@ class XTB(Source):
     def _run(self, molecule: str) -> dict[str, npt.NDArray[Any]]:
         try:
             from ase import units
+            from ase.calculators.calculator import CalculatorError
             from ase.constraints import FixCom
             from ase.md.langevin import Langevin
             from tblite.ase import TBLite
@@ -139,6 +140,17 @@ class XTB(Source):
             rng=np.random.RandomState(self.seed),
         )
         positions, energies, forces = [], [], []
+
+        def advance(part: int) -> None:
+            try:
+                dynamics.run(part)
+            except CalculatorError as error:
+                raise ValueError(
+                    f"the dynamics of {molecule} came to a molecule that {METHOD} cannot compute "
+                    f"({error}); take a timestep shorter than {self.timestep} fs or a temperature "
+                    f"below {self.temperature} K."
+                ) from error
+
         steps = self.equilibration + self.frames * self.interval
         # More threads than one only wait for each other on a molecule of this size.
         with (
@@ -147,7 +159,7 @@ class XTB(Source):
         ):
             for number in range(-1, self.frames):
                 part = self.equilibration if number < 0 else self.interval
-                dynamics.run(part)
+                advance(part)
                 bar.update(part)
                 if number >= 0:
                     positions.append(atoms.get_positions())

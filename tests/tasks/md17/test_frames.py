@@ -151,6 +151,12 @@ def test_xtb_names_what_it_does_not_know(xtb):
         xtb.load("H")
 
 
+def test_dynamics_that_break_the_molecule_say_what_to_change(xtb, tmp_path):
+    with pytest.raises(ValueError, match=r"shorter than 20\.0 fs"):
+        XTB(frames=20, timestep=20.0, cache_dir=str(tmp_path)).load("ethanol")
+    assert not list(tmp_path.iterdir())
+
+
 def test_missing_tblite_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tblite.ase", None)
     with pytest.raises(ImportError, match=r"lie-attention\[md\]"):

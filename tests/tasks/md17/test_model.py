@@ -291,8 +291,8 @@ def test_a_checkpoint_gives_the_model_back(data, tmp_path, lie_attention):
         (["--model.network.heads=3"], ["heads", "3"]),
         (["--model.force_weight=-1"], ["force_weight", "-1"]),
         (["--data.source=RMD17", "--data.source.folder=none"], ["no folder none"]),
-        (["--data.source=RMD71"], ["source", "RMD71"]),
-        (["--model.network=Steerable"], ["network", "Steerable"]),
+        (["--data.source=RMD71"], ["'RMD71'", "accepted: RMD17, XTB, Springs", "MySource"]),
+        (["--model.network=Steerable"], ["'Steerable'", "accepted: LieEnergy, SteerableEnergy"]),
     ],
     ids=lambda value: value[-1],
 )
