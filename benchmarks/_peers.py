@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from liegroups import SE3
 
+DRAWS = 3
+
 Call = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -82,7 +84,7 @@ def _lie_transformer() -> nn.Module:
 def _se3_transformer(**settings: int) -> nn.Module:
     from se3_transformer_pytorch import SE3Transformer
 
-    return SE3Transformer(num_degrees=4, **settings)
+    return SE3Transformer(**settings)
 
 
 def _equiformer() -> nn.Module:
@@ -126,7 +128,7 @@ PEERS: dict[str, Peer] = {
     "se3-transformer-pytorch": Peer(
         "se3_transformer_pytorch",
         "dim 512, 4 degrees; by default depth 2, heads 8, dim_head 24",
-        partial(_se3_transformer, dim=512),
+        partial(_se3_transformer, dim=512, num_degrees=4),
         512,
         lambda network, x, p, mask: network(x, p, mask),
         size={"width": 512, "layers": 2, "heads": 8},
@@ -134,11 +136,11 @@ PEERS: dict[str, Peer] = {
     ),
     "se3-transformer-pytorch, smaller": Peer(
         "se3_transformer_pytorch",
-        "not of the README: dim 8, 4 degrees, depth 2, heads 2, dim_head 4: 128 numbers an atom",
-        partial(_se3_transformer, dim=8, heads=2, dim_head=4),
-        8,
+        "not of the README: dim 16, 2 degrees, depth 2, heads 4, dim_head 4: 64 numbers an atom",
+        partial(_se3_transformer, dim=16, num_degrees=2, heads=4, dim_head=4),
+        16,
         lambda network, x, p, mask: network(x, p, mask),
-        size={"width": 128, "layers": 2, "heads": 2},
+        size={"width": 64, "layers": 2, "heads": 4},
     ),
     "equiformer-pytorch": Peer(
         "equiformer_pytorch",
@@ -180,7 +182,7 @@ def equivariance(
     """
     group = SE3()
     generator = torch.Generator().manual_seed(0)
-    elements = group.sample((8,), generator=generator, dtype=torch.float64).to(positions)
+    elements = group.sample((DRAWS,), generator=generator, dtype=torch.float64).to(positions)
     network.eval()
 
     @torch.no_grad()
