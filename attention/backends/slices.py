@@ -10,7 +10,7 @@ and saves nothing but its inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -81,7 +81,12 @@ def map_slices_checkpointed(
         checkpoint(one, *part, *shared, use_reentrant=False)
         for part in _slices(plan, tuple(sliced))
     ]
-    return _joined(plan, results)
+    pieces, shares = zip(*results, strict=True)
+    outputs = zip(*pieces, strict=True)
+    return (
+        tuple(torch.cat(parts, a) for parts, a in zip(outputs, plan.outputs, strict=True)),
+        tuple(sum(parts[1:], start=parts[0]) for parts in zip(*shares, strict=True)),
+    )
 
 
 class _Sliced(torch.autograd.Function):
@@ -90,8 +95,26 @@ class _Sliced(torch.autograd.Function):
         ctx.plan = plan
         ctx.save_for_backward(*tensors)
         sliced, shared = tensors[: len(plan.inputs)], tensors[len(plan.inputs) :]
-        results = (plan.function(part, shared) for part in _slices(plan, sliced))
-        outputs, sums = _joined(plan, results)
+        length = sliced[0].shape[plan.inputs[0]]
+        outputs: list[Tensor] = []
+        sums: list[Tensor] = []
+        start = 0
+        for part in _slices(plan, sliced):
+            size = part[0].shape[plan.inputs[0]]
+            pieces, shares = plan.function(part, shared)
+            if not outputs and not sums:
+                # Room for all at once: pieces that stayed between the temporary tensors of the
+                # slices would keep the allocator from using their memory again.
+                outputs = [
+                    piece.new_empty([*piece.shape[:a], length, *piece.shape[a + 1 :]])
+                    for piece, a in zip(pieces, plan.outputs, strict=True)
+                ]
+                sums = [torch.zeros_like(share) for share in shares]
+            for output, piece, a in zip(outputs, pieces, plan.outputs, strict=True):
+                output.narrow(a, start, size).copy_(piece)
+            for total, share in zip(sums, shares, strict=True):
+                total += share
+            start += size
         return *outputs, *sums
 
     @staticmethod
@@ -154,17 +177,6 @@ def _slices(plan: _Plan, sliced: Tensors) -> Iterator[Tensors]:
         yield tuple(
             x.narrow(a, start, stop - start) for x, a in zip(sliced, plan.inputs, strict=True)
         )
-
-
-def _joined(plan: _Plan, results: Iterable[tuple[Tensors, Tensors]]) -> tuple[Tensors, Tensors]:
-    """Join the slices of the outputs and add the shares of the sums."""
-    joined: list[list[Tensor]] = [[] for _ in plan.outputs]
-    sums: Tensors = ()
-    for outputs, shares in results:
-        for pieces, piece in zip(joined, outputs, strict=True):
-            pieces.append(piece)
-        sums = tuple(a + b for a, b in zip(sums, shares, strict=True)) if sums else shares
-    return tuple(torch.cat(p, a) for p, a in zip(joined, plan.outputs, strict=True)), sums
 
 
 def _leaf(x: Tensor) -> Tensor:
