@@ -166,7 +166,7 @@ class MD17Model(TaskModel):
 
     @property
     def curve_label(self) -> str:
-        return f"mean absolute error of force components of {self._data.molecule} (meV/Å)"
+        return "mean absolute error of forces (meV/Å)"
 
     def results(self) -> dict[str, float | str]:
         batch = FrameBatch(*(part[:_MEASURED_FRAMES] for part in self._tested[0][0]))

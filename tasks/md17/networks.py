@@ -25,6 +25,10 @@ from attention import (
 from attention.steerable import SteerableTransformer
 from liegroups import SE3, Haar, Invariant, LieGroup, Sampler
 
+# A sum over atoms of features of unit variance has forces ten times those of molecules, in the unit
+# that the model standardizes to; a training that starts lower ends lower.
+_START = 0.1
+
 
 class EnergyNetwork(nn.Module, ABC):
     """Gives a number for a molecule, twice differentiable in the positions of its atoms.
@@ -123,7 +127,7 @@ class SteerableEnergy(EnergyNetwork):
         self, features: Tensor, positions: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         output: Tensor = self.network(features, positions)
-        return output[:, 0]
+        return _START * output[:, 0]
 
 
 class LieEnergy(EnergyNetwork):

@@ -202,7 +202,6 @@ SMALL = [
     "--data.val_frames=8",
     "--data.test_frames=20",
     "--trainer.max_epochs=2",
-    "--trainer.check_val_every_n_epoch=1",
     "--trainer.enable_progress_bar=false",
     "--model.network.types=[0, 1]",
     "--model.network.channels=4",
