@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from attention.neighborhoods import Neighborhood
+from attention.neighborhoods import DenseNeighborhood, Neighborhood
 from liegroups import HomogeneousSpace, Invariant, Lifted
+
+_WORTH_PACKING = 0.9  # Share of the pairs that exist, above which copying them costs more.
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Fibres:
         self.target = target
         self.source = target if source is None else source
         self._invariants = invariants
+        self._packed: tuple[Tensor, Tensor | None] | None = None
 
     @property
     def invariants(self) -> Tensor:
@@ -61,6 +66,47 @@ class Fibres:
             ends = self.neighborhood.pairs(self.target, self.source)
             self._invariants = invariant(space, *ends).movedim(-1, 0).contiguous()
         return self._invariants
+
+    def locate(self, location: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply a function of invariants ``(invariants, n)`` to all pairs.
+
+        On a CPU, pairs with a point that does not exist are left out where there are many of them:
+        their value is zero.
+
+        Args:
+            location: Gives ``(heads, n)``.
+
+        Returns:
+            Values ``(heads, *pairs)``.
+        """
+        if self._packed is None:
+            self._packed = self._pack()
+        invariants, index = self._packed
+        if index is None:
+            return location(invariants)
+        pairs = self.invariants.shape[1:]
+        values = location(invariants)
+        everywhere = values.new_zeros(len(values), pairs.numel())
+        return everywhere.index_copy(1, index, values).unflatten(1, pairs)
+
+    def _pack(self) -> tuple[Tensor, Tensor | None]:
+        """The invariants of the pairs that exist, with their numbers; of all without a number."""
+        neighborhood, invariants = self.neighborhood, self.invariants
+        if (
+            torch.compiler.is_compiling()
+            or invariants.device.type != "cpu"
+            or not isinstance(neighborhood, DenseNeighborhood)
+            or neighborhood.mask is None
+        ):
+            return invariants, None
+        exists = neighborhood.mask
+        if exists.shape[-2] == 1 and self.source is self.target:
+            exists = exists & exists.mT
+        exists = exists.expand(invariants.shape[1:]).flatten()
+        if exists.sum() > _WORTH_PACKING * exists.numel():
+            return invariants, None
+        index = exists.nonzero()[:, 0]
+        return invariants.flatten(1).index_select(1, index), index
 
     @property
     def points_require_grad(self) -> bool:

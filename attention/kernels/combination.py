@@ -66,7 +66,7 @@ class LocationOnly(Kernel):
         return Ends()
 
     def forward(self, fibres: Fibres, ends: Ends) -> Tensor:
-        return self.location(fibres.invariants)
+        return fibres.locate(self.location)
 
 
 class _ContentWithLocation(Kernel):
@@ -88,7 +88,7 @@ class _ContentWithLocation(Kernel):
 
     def forward(self, fibres: Fibres, ends: Ends) -> Tensor:
         content = self.content(fibres.neighborhood, ends)
-        return self.combine(content, self.location(fibres.invariants))
+        return self.combine(content, fibres.locate(self.location))
 
     @abstractmethod
     def combine(self, content: Tensor, location: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class Sum(_ContentWithLocation):
         return content.add_(location)  # In place: content is new, and as large as all pairs.
 
     def bias(self, fibres: Fibres) -> Tensor:
-        return self.location(fibres.invariants)
+        return fibres.locate(self.location)
 
 
 class Product(_ContentWithLocation):
