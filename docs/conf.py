@@ -9,8 +9,8 @@ import pkgutil
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
-from inspect import isabstract
 from importlib.metadata import metadata
+from inspect import isabstract
 from pathlib import Path
 from typing import Any
 
