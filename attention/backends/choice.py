@@ -25,7 +25,7 @@ BACKENDS: dict[str, Backend] = {
     "streaming": Streaming(),
     "triton": Triton(),
 }
-_STORED_BYTES = 2**23
+_STORED_BYTES = 2**25
 
 
 def choose_backend(
@@ -35,7 +35,7 @@ def choose_backend(
 
     ``linear``, where it can. ``fused``, where logits are inner products without a location part
     and the points require no gradient, since it has no second derivatives. Where the logits of a
-    layer are larger than 8 MiB, ``triton`` on a GPU, or ``streaming``. ``reference``.
+    layer are larger than 32 MiB, ``triton`` on a GPU, or ``streaming``. ``reference``.
 
     Args:
         name: A key of ``BACKENDS``, or ``auto``.

@@ -110,7 +110,7 @@ def chosen(model, points=7, **options):
 
 def test_what_auto_chooses():
     assert chosen(network()) == "reference"
-    assert chosen(network(), points=800) == "streaming"
+    assert chosen(network(), points=1300) == "streaming"
     assert chosen(network(neighborhood=Nearest(3)), points=800) == "reference"
     assert chosen(network(kernel=ROTARY)) == "reference"  # The points require a gradient.
     assert chosen(network(kernel=ROTARY), detach=True) == "fused"
