@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from liegroups.affine import AffineGroup
 from liegroups.numerics import half_cotangent_deficit, stumpff
-from liegroups.so3 import SO3, cross, entries, matrix, rodrigues, rotation_vector
+from liegroups.so3 import SO3, Vector, cross, entries, matrix, rodrigues, rotation_vector
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,31 @@ class SE3(AffineGroup):
         """Coordinates (V⁻¹t, φ), V⁻¹ = 1 - ½[φ]ₓ + D(|φ|²)[φ]ₓ², D = `half_cotangent_deficit`."""
         self.check_element(g)
         xx, xy, xz, tx, yx, yy, yz, ty, zx, zy, zz, tz, *_ = entries(g)
-        rx, ry, rz = phi = rotation_vector((xx, xy, xz, yx, yy, yz, zx, zy, zz))
-        deficit = half_cotangent_deficit(rx * rx + ry * ry + rz * rz)
-        u, v, w = once = cross(phi, (tx, ty, tz))
-        uu, vv, ww = cross(phi, once)
-        rho = tx - u / 2 + deficit * uu, ty - v / 2 + deficit * vv, tz - w / 2 + deficit * ww
-        return torch.stack((*rho, *phi), -1)
+        return torch.stack(_log((xx, xy, xz, yx, yy, yz, zx, zy, zz), (tx, ty, tz)), -1)
+
+    def relative_log(self, g: Tensor, h: Tensor) -> Tensor:
+        """Coordinates of log(g⁻¹h), of all pairs by entries: no matrix of a pair is made."""
+        self.check_element(g)
+        self.check_element(h)
+        # A pair reads the entries of its ends many times; once they are dense, that is fast.
+        a, b = ([entry.contiguous() for entry in entries(ends)] for ends in (g, h))
+        columns = [(a[k], a[4 + k], a[8 + k]) for k in range(3)]
+        rotation = tuple(_dot(c, (b[k], b[4 + k], b[8 + k])) for c in columns for k in range(3))
+        difference = (b[3] - a[3], b[7] - a[7], b[11] - a[11])
+        x, y, z = (_dot(column, difference) for column in columns)
+        return torch.stack(_log(rotation, (x, y, z))).movedim(0, -1)
+
+
+def _log(rotation: Sequence[Tensor], translation: Vector) -> tuple[Tensor, ...]:
+    """The six coordinates of motions, from nine entries of rotations and three of translations."""
+    tx, ty, tz = translation
+    rx, ry, rz = phi = rotation_vector(rotation)
+    deficit = half_cotangent_deficit(rx * rx + ry * ry + rz * rz)
+    u, v, w = once = cross(phi, translation)
+    uu, vv, ww = cross(phi, once)
+    rho = tx - u / 2 + deficit * uu, ty - v / 2 + deficit * vv, tz - w / 2 + deficit * ww
+    return *rho, *phi
+
+
+def _dot(a: Vector, b: Vector) -> Tensor:
+    return torch.addcmul(torch.addcmul(a[0] * b[0], a[1], b[1]), a[2], b[2])
