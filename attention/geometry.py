@@ -70,8 +70,8 @@ class Fibres:
     def locate(self, location: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply a function of invariants ``(invariants, n)`` to all pairs.
 
-        On a CPU, pairs with a point that does not exist are left out where there are many of them:
-        their value is zero.
+        On a CPU, pairs that do not exist, or whose target nobody asks for, are left out where there
+        are many of them: their value is zero.
 
         Args:
             location: Gives ``(heads, n)``.
@@ -100,8 +100,8 @@ class Fibres:
         ):
             return invariants, None
         exists = neighborhood.mask
-        if exists.shape[-2] == 1 and self.source is self.target:
-            exists = exists & exists.mT
+        if neighborhood.targets is not None:
+            exists = exists & neighborhood.targets[..., None]
         exists = exists.expand(invariants.shape[1:]).flatten()
         if exists.sum() > _WORTH_PACKING * exists.numel():
             return invariants, None

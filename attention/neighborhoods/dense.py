@@ -19,10 +19,13 @@ class DenseNeighborhood(Neighborhood):
         mask: Booleans broadcastable to ``(batch, targets, sources)``, True for pairs that exist;
             None when all do.
         cutoff: Weights of the pairs, ``(batch, targets, sources)``; None when all are 1.
+        targets: Booleans ``(batch, targets)``, False for targets that nobody asks for, whose
+            result may be anything finite; None when all count.
     """
 
     mask: Tensor | None = None
     cutoff: Tensor | None = None
+    targets: Tensor | None = None
 
     @property
     def is_of_whole_clouds(self) -> bool:
@@ -30,9 +33,11 @@ class DenseNeighborhood(Neighborhood):
         return self.cutoff is None and (self.mask is None or self.mask.shape[-2] == 1)
 
     def between_lifts(self, lifts: int) -> DenseNeighborhood:
-        return DenseNeighborhood(
-            *(None if x is None else _repeated(x, lifts) for x in (self.mask, self.cutoff))
+        mask, cutoff = (
+            None if x is None else _repeated(x, lifts) for x in (self.mask, self.cutoff)
         )
+        targets = None if self.targets is None else self.targets.repeat_interleave(lifts, -1)
+        return DenseNeighborhood(mask, cutoff, targets)
 
     def pairs(self, target: Lifted, source: Lifted) -> tuple[Lifted, Lifted]:
         return (

@@ -86,7 +86,7 @@ class AllPairs(NeighborhoodRule):
             points = lifted.point.shape[1]
             others = ~torch.eye(points, dtype=torch.bool, device=lifted.point.device)
             pairs = others[None] if pairs is None else pairs & others
-        return DenseNeighborhood(pairs)
+        return DenseNeighborhood(pairs, targets=mask)
 
 
 class _ByMetric(NeighborhoodRule):

@@ -342,3 +342,19 @@ def test_frequencies_are_learned():
 def test_rotary_settings_that_do_not_fit(group, settings, message):
     with pytest.raises(ValueError, match=message):
         Rotary(**{"width": 8, "heads": 2, "space": group.default_space(), **settings})
+
+
+def test_pairs_that_do_not_exist_are_left_out():
+    """Packed or not: the same logits at the pairs that exist, and zero at the others."""
+    torch.manual_seed(0)
+    fibres = cloud(2, 6)
+    mask = torch.arange(6) < torch.tensor([[6], [3]])
+    neighborhood = DenseNeighborhood(mask[:, None], targets=mask)
+    packed = Fibres(fibres.geometry, neighborhood, fibres.source)
+    location = LocationMLP(fibres.geometry.head_mask(2))
+    seen = []
+    values = packed.locate(lambda x: (seen.append(x.shape), location(x))[1])
+    exists = mask[:, None] & mask[..., None]
+    assert seen == [(1, 6 * 6 + 3 * 3)]
+    expected = location(fibres.invariants).masked_fill(~exists, 0)
+    torch.testing.assert_close(values, expected)

@@ -54,10 +54,10 @@ def test_dimension_of_translations(n):
 
 
 def test_a_group_without_a_default_space_says_what_to_do():
-    from liegroups import Trivial
+    from liegroups import SL2
 
     with pytest.raises(NotImplementedError, match="override default_space, or give a space"):
-        Trivial(3).default_space()
+        SL2().default_space()
 
 
 def test_an_incomplete_group_cannot_be_made():
