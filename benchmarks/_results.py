@@ -24,7 +24,7 @@ def write(name: str, rows: Sequence[dict[str, object]], notes: str) -> Path:
     path = ROOT / "results" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
-        "command": " ".join(["python", str(Path(sys.argv[0])), *sys.argv[1:]]),
+        "command": " ".join(["python", *map(_shown, sys.argv)]),
         "commit": commit,
         "machine": f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}",
         "date": date.today().isoformat(),
@@ -33,6 +33,14 @@ def write(name: str, rows: Sequence[dict[str, object]], notes: str) -> Path:
     }
     path.write_text(json.dumps(content, indent=2) + "\n")
     return path
+
+
+def _shown(argument: str) -> str:
+    """An argument as it is on every machine: of a path from the root, its last part."""
+    path = Path(argument)
+    if not path.is_absolute():
+        return argument
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
 
 
 def _processor() -> str:
