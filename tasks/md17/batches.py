@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from tasks.loader import ResumableLoader
 from tasks.md17.frames import ELEMENTS, Frames
 
 IN_FEATURES: Final = len(ELEMENTS)
@@ -129,7 +130,7 @@ class Batches(Sampler[Tensor]):
             yield batches[place % self.count]
 
 
-class FrameLoader:
+class FrameLoader(ResumableLoader[FrameBatch, Batches]):
     """An iterable of batches, which a trainer can resume in the middle of an epoch.
 
     Args:
@@ -145,44 +146,8 @@ class FrameLoader:
         sampler: Batches,
         progress: Callable[[], int] | None = None,
     ) -> None:
+        super().__init__(sampler, progress, "train_frames and batch_size")
         self.frames = frames
-        # Lightning expects the two attributes that a DataLoader without batching of its own has.
-        self.sampler = sampler
-        self.batch_sampler = None
-        self._progress = progress
-        self._handed_out = 0
-        self._resume_at = 0
 
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-    def __iter__(self) -> Iterator[FrameBatch]:
-        # Lightning makes the iterator before it sets the epoch; a generator starts after that.
-        start, self._resume_at = self._resume_at, 0
-        for step, rows in enumerate(self.sampler):
-            if step >= start:
-                self._handed_out = step + 1
-                yield self.frames.batch(rows)
-
-    def state_dict(self) -> dict[str, int]:
-        """Say how far the epoch has come, for a checkpoint."""
-        done = self._handed_out if self._progress is None else self._progress()
-        return {"batches": len(self), "done": done}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next iteration start where a checkpoint stands.
-
-        Args:
-            state: What :meth:`state_dict` gave.
-
-        Raises:
-            ValueError: The checkpoint stands inside an epoch of another number of batches.
-        """
-        resume_at = state["done"] % state["batches"]
-        if resume_at and state["batches"] != len(self):
-            raise ValueError(
-                f"the checkpoint stands after batch {resume_at} of {state['batches']}, but the "
-                f"epoch has {len(self)} batches now; resume with the same train_frames and "
-                "batch_size"
-            )
-        self._resume_at = resume_at
+    def batch(self, step: int, rows: Tensor) -> FrameBatch:
+        return self.frames.batch(rows)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from liegroups import SO3
+from tasks.loader import ResumableLoader
 from tasks.qm9.source import Molecules
 from tasks.qm9.targets import ELEMENTS
 
@@ -210,7 +211,7 @@ class MoleculeTensors:
         )
 
 
-class MoleculeLoader:
+class MoleculeLoader(ResumableLoader[MoleculeBatch, SizeBuckets]):
     """An iterable of batches, which a trainer can resume in the middle of an epoch.
 
     The rotations of a batch depend on the seed, the epoch and the place of the batch in it alone,
@@ -234,55 +235,17 @@ class MoleculeLoader:
         augment: bool = False,
         progress: Callable[[], int] | None = None,
     ) -> None:
+        super().__init__(sampler, progress, "split, train_molecules and batch_size")
         self.molecules = molecules
         self.rows = rows
-        # Lightning expects the two attributes that a DataLoader without batching of its own has
-        self.sampler = sampler
-        self.batch_sampler = None
         self.augment = augment
-        self._progress = progress
-        self._handed_out = 0
-        self._resume_at = 0
 
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-    def __iter__(self) -> Iterator[MoleculeBatch]:
-        # Lightning makes the iterator before it sets the epoch; a generator starts after that.
-        start, self._resume_at = self._resume_at, 0
-        sampler, generator = self.sampler, torch.Generator()
-        for step, places in enumerate(sampler):
-            if step < start:
-                continue
-            batch = self.molecules.batch(self.rows[places])
-            if self.augment:
-                entropy = (sampler.seed, sampler.epoch, step, sampler.rank)
-                seed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
-                generator.manual_seed(int(seed))
-                rotations = SO3().sample((len(places),), generator=generator)  # (B, 3, 3)
-                batch = batch._replace(positions=batch.positions @ rotations.mT)
-            self._handed_out = step + 1
-            yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """Say how far the epoch has come, for a checkpoint."""
-        done = self._handed_out if self._progress is None else self._progress()
-        return {"batches": len(self), "done": done}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next iteration start where a checkpoint stands.
-
-        Args:
-            state: What :meth:`state_dict` gave.
-
-        Raises:
-            ValueError: The checkpoint stands inside an epoch of another number of batches.
-        """
-        resume_at = state["done"] % state["batches"]
-        if resume_at and state["batches"] != len(self):
-            raise ValueError(
-                f"the checkpoint stands after batch {resume_at} of {state['batches']}, but the "
-                f"epoch has {len(self)} batches now; resume with the same split, train_molecules "
-                "and batch_size"
-            )
-        self._resume_at = resume_at
+    def batch(self, step: int, rows: Tensor) -> MoleculeBatch:
+        batch = self.molecules.batch(self.rows[rows])
+        if not self.augment:
+            return batch
+        entropy = (self.sampler.seed, self.sampler.epoch, step, self.sampler.rank)
+        seed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(seed))
+        rotations = SO3().sample((len(rows),), generator=generator)  # (B, 3, 3)
+        return batch._replace(positions=batch.positions @ rotations.mT)
