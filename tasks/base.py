@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import cos, pi
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ class TaskModel(LightningModule, ABC):
     Raises:
         ValueError: If a number is out of range.
     """
+
+    criterion: ClassVar[str] = "mae"
+    """The figure by which weights are chosen, less being better: ``val/mae`` in the metrics."""
 
     def __init__(self, learning_rate: float, weight_decay: float, warmup: float) -> None:
         super().__init__()
@@ -50,7 +53,7 @@ class TaskModel(LightningModule, ABC):
 
     @abstractmethod
     def results(self) -> dict[str, float | str]:
-        """What the last test found, by name; the error's name ends in ``mae``."""
+        """What the last test found, by name; ``test/`` and the criterion is among the names."""
 
     @abstractmethod
     def summary(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line: ``lie-attention fit``, ``validate``, ``test``, ``predict``, ``check-group``."""
+"""The command line: ``lie-attention fit``, ``validate``, ``test``, ``predict``, and more."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from tasks.base import TaskModel
-from tasks.check_group import check_group
 from tasks.record import Record
 
 TASKS = ("qm9", "md17")
 """The tasks; each is a package ``tasks.NAME`` that exports ``Model`` and ``Data``."""
+
+COMMANDS = {"check-group": "tasks.check_group.check_group"}
+"""Commands beside those of a task, and the function that takes their arguments; it is imported
+when its command is called, and returns whether all went well."""
 
 TRACEBACK_VARIABLE = "LIE_ATTENTION_TRACEBACK"
 """Environment variable that, when set, makes an error show where it came from."""
@@ -115,7 +118,7 @@ class TaskCLI(LightningCLI):
             ModelCheckpoint(
                 dirpath=folder / "checkpoints",
                 filename="best",
-                monitor="val/mae",
+                monitor=f"val/{self.model.criterion}",
                 save_last=True,
                 enable_version_counter=False,
                 auto_insert_metric_name=False,
@@ -186,8 +189,10 @@ def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
     _silence_noise()
     try:
-        if given[:1] == ["check-group"]:
-            sys.exit(0 if check_group(given[1:]) else 1)
+        if given and given[0] in COMMANDS:
+            module, _, name = COMMANDS[given[0]].rpartition(".")
+            command = getattr(import_module(module), name)
+            sys.exit(0 if command(given[1:]) else 1)
         given = _find_run(given or ["--help"])
         model, data = _find_task(given)
         sys.argv = sys.argv[:1]  # Lightning warns of arguments in two places.

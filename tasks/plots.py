@@ -13,21 +13,27 @@ _TRAIN, _VALIDATION, _GUIDE = "#8a8fa3", "#2457a6", "#c8502d"
 
 
 def learning_curve(
-    path: Path, history: Sequence[dict[str, float]], label: str, constant: float | None = None
+    path: Path,
+    history: Sequence[dict[str, float]],
+    criterion: str,
+    label: str,
+    constant: float | None = None,
 ) -> None:
     """Draw the error against the epoch.
 
     Args:
         path: Where the picture goes.
-        history: One entry an epoch: ``epoch``, and ``train/mae`` and ``val/mae`` where known.
+        history: One entry an epoch: ``epoch``, and ``train/`` and ``val/`` of the criterion where
+            known.
+        criterion: Name of the error in the history, such as ``mae``.
         label: What the error is, with its unit.
         constant: The error of a constant predictor, as a line to compare with.
     """
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axes = figure.subplots()
     for name, key, color in (
-        ("training", "train/mae", _TRAIN),
-        ("validation", "val/mae", _VALIDATION),
+        ("training", f"train/{criterion}", _TRAIN),
+        ("validation", f"val/{criterion}", _VALIDATION),
     ):
         points = [(row["epoch"], row[key]) for row in history if key in row]
         if points:

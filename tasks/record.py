@@ -64,7 +64,7 @@ class Record(Callback):
         folder = Path(trainer.log_dir or ".")
         folder.mkdir(parents=True, exist_ok=True)
         results = pl_module.results()
-        constant = results.get("test/mae_constant")
+        constant = results.get(f"test/{pl_module.criterion}_constant")
         files = pl_module.draw(folder)
         metrics: dict[str, Any] = {
             **results,
@@ -75,6 +75,7 @@ class Record(Callback):
             learning_curve(
                 curve,
                 self.history,
+                pl_module.criterion,
                 pl_module.curve_label,
                 constant if isinstance(constant, float) else None,
             )
