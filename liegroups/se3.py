@@ -10,6 +10,7 @@ from torch import Tensor
 
 from liegroups.affine import AffineGroup
 from liegroups.numerics import half_cotangent_deficit, stumpff
+from liegroups.slices import in_slices
 from liegroups.so3 import SO3, Vector, cross, entries, matrix, rodrigues, rotation_vector
 
 
@@ -32,6 +33,7 @@ class SE3(AffineGroup):
     def linear(self) -> SO3:
         return SO3()
 
+    @in_slices(1)
     def exp(self, a: Tensor) -> Tensor:
         """Elements (R, Vρ), V = c₁ 1 + c₂ [φ]ₓ + c₃ φφᵀ (Stumpff functions of |φ|²)."""
         self.check_tangent(a)
@@ -47,6 +49,7 @@ class SE3(AffineGroup):
         last = (zero, zero, zero, one)
         return matrix((xx, xy, xz, tx, yx, yy, yz, ty, zx, zy, zz, tz, *last))
 
+    @in_slices(2)
     def log(self, g: Tensor) -> Tensor:
         """Coordinates (V⁻¹t, φ), V⁻¹ = 1 - ½[φ]ₓ + D(|φ|²)[φ]ₓ², D = `half_cotangent_deficit`."""
         self.check_element(g)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from liegroups.numerics import double_arctangent, stumpff, where
 from liegroups.rotation import RotationGroup
+from liegroups.slices import in_slices
 
 Vector: TypeAlias = tuple[Tensor, Tensor, Tensor]
 """The components of vectors, each ``(*batch,)``: tensors of their own, which are fast to read."""
@@ -51,6 +52,7 @@ class SO3(RotationGroup):
         self.check_element(x)
         return skew_part(x) / 2
 
+    @in_slices(1)
     def exp(self, a: Tensor) -> Tensor:
         """Rodrigues' formula, R = 1 + c₁ [a]ₓ + c₂ [a]ₓ² with Stumpff functions of |a|²."""
         self.check_tangent(a)
@@ -58,6 +60,7 @@ class SO3(RotationGroup):
         _, c1, c2, _ = stumpff(x * x + y * y + z * z)
         return matrix(rodrigues((x, y, z), c1, c2))
 
+    @in_slices(2)
     def log(self, g: Tensor) -> Tensor:
         """Rotation vector, through the quaternion that is largest in magnitude.
 

@@ -28,6 +28,19 @@ def test_log_of_exp(group, angle, dtype):
     assert (error <= 8 * torch.finfo(dtype).eps * size).all()
 
 
+@pytest.mark.parametrize("group", [SO3(), SE3()], ids=str)
+def test_large_batches_pass_in_slices_with_the_same_results(group):
+    a = tangent(group, 1, 2.0, (3, 60_000), torch.float32)
+    g = group.exp(a)
+    recorded = a.clone().requires_grad_()  # In one piece, for the derivatives.
+    assert torch.equal(g, group.exp(recorded))
+    torch.testing.assert_close(group.log(g), group.log(g.clone().requires_grad_()).detach())
+    assert torch.equal(torch.func.vmap(group.exp)(a), g)
+    _, moved = torch.func.jvp(group.exp, (a,), (a,))
+    _, in_parts = torch.func.jvp(group.exp, (a[1],), (a[1],))
+    torch.testing.assert_close(moved[1], in_parts)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("angle", [*ANGLES, pi])
 @pytest.mark.parametrize("group", GROUPS, ids=str)
