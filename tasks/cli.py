@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import yaml
@@ -22,12 +22,15 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from tasks.base import TaskModel
-from tasks.record import Record
+from tasks.record import AtomicCheckpoints, Record
 
 TASKS = ("qm9", "md17")
 """The tasks; each is a package ``tasks.NAME`` that exports ``Model`` and ``Data``."""
 
-COMMANDS = {"check-group": "tasks.check_group.check_group"}
+COMMANDS = {
+    "ablate": "tasks.ablate.command.ablate",
+    "check-group": "tasks.check_group.check_group",
+}
 """Commands beside those of a task, and the function that takes their arguments; it is imported
 when its command is called, and returns whether all went well."""
 
@@ -56,6 +59,12 @@ _RIGHT_CHECKPOINT = (
 
 class UserError(Exception):
     """A mistake in what the user gave; its text is all that the user needs to see."""
+
+
+USER_ERRORS = (UserError, ValueError, OSError, ImportError, MisconfigurationException)
+"""Errors whose text says what the user can do."""
+
+C = TypeVar("C", bound=LightningCLI)
 
 
 class Parser(LightningArgumentParser):
@@ -119,11 +128,17 @@ class TaskCLI(LightningCLI):
                 dirpath=folder / "checkpoints",
                 filename="best",
                 monitor=f"val/{self.model.criterion}",
-                save_last=True,
                 enable_version_counter=False,
                 auto_insert_metric_name=False,
             ),
+            ModelCheckpoint(  # After the best, so that it knows of it.
+                dirpath=folder / "checkpoints",
+                filename="last",
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            ),
         ]
+        settings.plugins = [*_listed(settings.plugins), AtomicCheckpoints()]
         return super().instantiate_trainer(default_root_dir=str(folder), logger=False, **kwargs)
 
     def after_fit(self) -> None:
@@ -187,31 +202,47 @@ def main(args: Sequence[str] | None = None) -> None:
         args: Arguments; those of the process when absent.
     """
     given = list(sys.argv[1:] if args is None else args)
-    _silence_noise()
+    silence_noise()
     try:
         if given and given[0] in COMMANDS:
             module, _, name = COMMANDS[given[0]].rpartition(".")
             command = getattr(import_module(module), name)
             sys.exit(0 if command(given[1:]) else 1)
-        given = _find_run(given or ["--help"])
-        model, data = _find_task(given)
-        sys.argv = sys.argv[:1]  # Lightning warns of arguments in two places.
-        TaskCLI(
-            model,
-            data,
-            trainer_defaults={"enable_model_summary": False},
-            parser_class=Parser,
-            save_config_callback=SaveNewConfig,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            args=given,
-        )
-    except (UserError, ValueError, OSError, ImportError, MisconfigurationException) as error:
+        launch(given or ["--help"], TaskCLI)
+    except USER_ERRORS as error:
         _leave(error, str(error))
     except RuntimeError as error:
         if "state_dict" not in str(error):
             raise
         _leave(error, f"ckpt_path: {error} {_RIGHT_CHECKPOINT}")
+
+
+def launch(args: list[str], cli: type[C]) -> C:
+    """Run one command of a task.
+
+    Args:
+        args: The command, such as ``fit``, and its arguments.
+        cli: What parses and runs it.
+
+    Returns:
+        The command line object, after the command.
+
+    Raises:
+        UserError: If an argument or a file that it names is wrong.
+    """
+    args = _find_run(args)
+    model, data = _find_task(args)
+    sys.argv = sys.argv[:1]  # Lightning warns of arguments in two places.
+    return cli(
+        model,
+        data,
+        trainer_defaults={"enable_model_summary": False},
+        parser_class=Parser,
+        save_config_callback=SaveNewConfig,
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        args=args,
+    )
 
 
 def _find_run(args: list[str]) -> list[str]:
@@ -248,6 +279,11 @@ def _find_task(args: list[str]) -> tuple[type[TaskModel], type[LightningDataModu
         raise UserError(f"task: there is no task {name!r}; accepted: {', '.join(TASKS)}.")
     package = import_module(f"tasks.{name}")
     return package.Model, package.Data
+
+
+def _listed(value: Any) -> list[Any]:
+    """A setting that may be absent, one, or several."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _value(args: list[str], option: str, dashes: str = "--") -> str | None:
@@ -303,7 +339,7 @@ def _leave(error: BaseException, message: str) -> NoReturn:
     sys.exit(1)
 
 
-def _silence_noise() -> None:
+def silence_noise() -> None:
     """Keep advice about hardware and logging services off the terminal; keep warnings."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric.utilities.seed").setLevel(logging.WARNING)

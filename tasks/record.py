@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import torch
+from lightning_fabric.plugins.io import TorchCheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from tasks.base import TaskModel
 from tasks.cache import write_atomic
 from tasks.plots import learning_curve
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints so that a process that is killed leaves the old one or the new one.
+
+    Lightning's own writes to the system's temporary folder, and from there to the place by a copy
+    where that is another file system.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_atomic(Path(path), content.getvalue())
 
 
 class Record(Callback):

@@ -1,0 +1,269 @@
+"""One run of a study: checking its settings, and carrying it out in a process of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from tasks.cache import write_atomic
+from tasks.cli import USER_ERRORS, TaskCLI, UserError, launch, silence_noise
+from tasks.provenance import machine
+
+METRICS = "metrics.json"
+PROGRESS = "progress.json"
+LOG = "log.txt"
+
+_WAIT = 60.0  # seconds for a process whose parent was killed to be gone
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is to be carried out.
+
+    Args:
+        name: The name of the run.
+        task: The name of the task.
+        folder: Its folder, an absolute path.
+        arguments: The arguments of ``lie-attention fit``.
+        threads: Number of threads.
+        working_folder: The folder that relative paths start from.
+    """
+
+    name: str
+    task: str
+    folder: Path
+    arguments: tuple[str, ...]
+    threads: int
+    working_folder: Path
+
+
+# ---- checking --------------------------------------------------------------------------------
+
+
+class Check(TaskCLI):
+    """Parses the arguments of ``fit``, builds what they say, and trains nothing."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {"fit": TaskCLI.subcommands()["fit"]}
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Leave it at that."""
+
+    def again(self, arguments: Sequence[str]) -> None:
+        """Do the same for other arguments, with the parser that is there."""
+        self.parse_arguments(self.parser, list(arguments))
+        self.instantiate_classes()
+
+
+def check(runs: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
+    """Parse and build every run, as ``fit`` would before it reads any data.
+
+    Args:
+        runs: The name of each run and its arguments of ``lie-attention fit``.
+
+    Yields:
+        The name of each run that is found in order.
+
+    Raises:
+        UserError: If a setting is wrong; the message names the run.
+    """
+    checker: Check | None = None
+    for name, arguments in runs:
+        try:
+            if checker is None:
+                checker = launch(["fit", *arguments], Check)
+            else:
+                checker.again(["fit", *arguments])
+        except USER_ERRORS as error:
+            raise UserError(f"run {name}: {error}") from error
+        yield name
+
+
+# ---- carrying out ----------------------------------------------------------------------------
+
+
+class Progress(Callback):
+    """Says after each epoch how far the training is: to the log, and to who waits for it.
+
+    Args:
+        folder: The folder of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write a line, and the share that is done."""
+        steps = trainer.estimated_stepping_batches
+        state = {
+            "done": min(trainer.global_step / steps, 1.0) if steps else 0.0,
+            "epoch": trainer.current_epoch + 1,
+            "machine": machine(),
+        }
+        figures = trainer.callback_metrics.items()
+        shown = ", ".join(f"{name} {float(value):.5g}" for name, value in figures)
+        print(f"epoch {state['epoch']}: {shown}", flush=True)
+        write_atomic(self.folder / PROGRESS, json.dumps(state).encode())
+
+
+class Train(TaskCLI):
+    """``fit`` within a study."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {"fit": TaskCLI.subcommands()["fit"]}
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        settings = self.config_init[str(self.subcommand)].trainer
+        settings.callbacks = [*(settings.callbacks or []), Progress(self._folder())]
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Make the data in one run, if they are to be made, while the others wait for them."""
+        with locked(self._folder().parent / ".data.lock"):
+            self.datamodule.prepare_data()
+
+
+def train(job: Job) -> None:
+    """Carry out a run in this process: begin it, or go on with it, unless it is done.
+
+    Args:
+        job: The run.
+
+    Raises:
+        UserError: If a setting is wrong.
+        TimeoutError: If another process works on the run.
+    """
+    os.chdir(job.working_folder)
+    torch.set_num_threads(job.threads)
+    silence_noise()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with locked(job.folder / ".lock", _WAIT):
+        if (job.folder / METRICS).exists():
+            return
+        if (job.folder / "checkpoints" / "last.ckpt").exists():
+            print(f"\nGoing on with {job.name}.", flush=True)
+            launch(["fit", "--resume", str(job.folder)], Train)
+            return
+        for path in job.folder.iterdir():  # What was killed in its first epoch left nothing.
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in (LOG, ".lock"):
+                path.unlink()
+        quiet = "--trainer.enable_progress_bar=false"
+        launch(["fit", *job.arguments, quiet, "--run", str(job.folder)], Train)
+
+
+class FreshProcess:
+    """A process in which a run is carried out.
+
+    It is forked from a server that has imported everything and computed nothing. So a run starts
+    at once, sees nothing of the runs before it, and gives all its memory back; where it crashes,
+    the others go on.
+
+    Args:
+        job: The run.
+        environment: Environment variables of the process.
+    """
+
+    def __init__(self, job: Job, environment: dict[str, str]) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__, f"tasks.{job.task}"])
+        self.job = job
+        self._receiver, sender = context.Pipe(duplex=False)
+        self._process = context.Process(
+            target=_work, args=(job, environment, sender), name=job.name
+        )
+        self._process.start()
+        sender.close()
+
+    def result(self) -> str | None:
+        """Wait for the end; None where all went well, else what went wrong."""
+        try:
+            message: str | None = self._receiver.recv()
+        except EOFError:
+            self._process.join()
+            code = self._process.exitcode or 0
+            by = f"signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"status {code}"
+            message = f"the process ended by {by}."
+        self._process.join()
+        return message
+
+    def stop(self) -> None:
+        """Let the training write a checkpoint and end."""
+        if self._process.pid is not None and self._process.is_alive():
+            os.kill(self._process.pid, signal.SIGINT)
+
+
+def _work(job: Job, environment: dict[str, str], sender: Connection) -> None:
+    """What the process of a run does."""
+    os.setpgid(0, 0)  # The keyboard's interrupt goes to the parent, which stops this process.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ |= environment
+    job.folder.mkdir(parents=True, exist_ok=True)
+    log = os.open(job.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    message: str | None = None
+    try:
+        train(job)
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second.
+        message = "interrupted."
+    except Exception as error:
+        traceback.print_exc()
+        kind = "" if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: "
+        message = f"{kind}{error}" if str(error) else type(error).__name__
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sender.send(message)
+
+
+def _end_with_parent() -> None:
+    """Kill this process when the one that waits for it is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def locked(path: Path, wait: float | None = None) -> Iterator[None]:
+    """Hold a lock that the system takes back when this process ends, however it ends.
+
+    Args:
+        path: The file to lock.
+        wait: Seconds to wait for it; for ever when absent.
+
+    Raises:
+        TimeoutError: If another process held it all the while.
+    """
+    with path.open("a") as file:
+        end = None if wait is None else time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if end is None else fcntl.LOCK_NB))
+                break
+            except BlockingIOError:
+                if end is not None and time.monotonic() >= end:
+                    raise TimeoutError(f"another process works on {path.parent}.") from None
+                time.sleep(0.05)
+        yield

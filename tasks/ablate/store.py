@@ -1,0 +1,164 @@
+"""The folder of a study: its lock, what it is, its runs and their results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tasks.ablate.grid import Run
+from tasks.ablate.runs import METRICS, PROGRESS, Job, locked
+from tasks.ablate.study import Study, differences
+from tasks.cache import write_atomic
+from tasks.cli import UserError
+from tasks.provenance import provenance
+
+Row = dict[str, Any]
+
+
+class Store:
+    """The folder of a study.
+
+    It holds ``study.json``, which says what the study is, ``runs/NAME`` for each run, and the
+    results. What is done is read from the folders of the runs alone, so that nothing else can
+    disagree with them.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+
+    def run_folder(self, run: Run) -> Path:
+        """The folder of a run."""
+        return self.folder / "runs" / run.name
+
+    def job(self, study: Study, run: Run, threads: int) -> Job:
+        """What a process needs to carry out a run."""
+        arguments = tuple(study.arguments(run))
+        return Job(run.name, study.task, self.run_folder(run), arguments, threads, Path.cwd())
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder against other calls of ``ablate``.
+
+        Raises:
+            UserError: If another one has it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.folder / ".lock", 0.0))
+            except TimeoutError:
+                raise UserError(
+                    f"folder: another ablate works on {self.folder}; wait for it, or name another "
+                    "folder by --folder."
+                ) from None
+            yield
+
+    def claim(self, study: Study) -> None:
+        """Make this the folder of a study, or see that it is.
+
+        Raises:
+            UserError: If it is the folder of another study; the message names what differs.
+        """
+        path = self.folder / "study.json"
+        identity = json.loads(json.dumps(study.identity))
+        if not path.exists():
+            write_atomic(path, (json.dumps(identity, indent=2) + "\n").encode())
+            return
+        changed = differences(json.loads(path.read_text()), identity)
+        if changed:
+            raise UserError(
+                f"folder: {self.folder} holds another study: {'; '.join(changed)}. Name another "
+                "folder by --folder, or give the settings that it was started with."
+            )
+
+    def is_done(self, run: Run) -> bool:
+        """Whether a run has ended well."""
+        return (self.run_folder(run) / METRICS).exists()
+
+    def done_share(self, folder: Path) -> float:
+        """Share of the steps that are done of the run in a folder."""
+        return 1.0 if (folder / METRICS).exists() else float(_progress(folder).get("done", 0.0))
+
+    def rows(self, study: Study) -> tuple[list[Row], dict[str, str]]:
+        """The results of the runs that are done, one row each.
+
+        Args:
+            study: The study.
+
+        Returns:
+            The rows in the order of the grid: the labels, then the figures; and by the name of a
+            run, why its figures could not be read.
+        """
+        rows, problems = [], {}
+        for run in study.runs:
+            if not self.is_done(run):
+                continue
+            metrics = json.loads((self.run_folder(run) / METRICS).read_text())
+            columns = study.columns or _figures(metrics)
+            missing = [key for key in columns.values() if key not in metrics]
+            if missing:
+                problems[run.name] = (
+                    f"metrics.json has no {', '.join(missing)}; it has "
+                    f"{', '.join(key for key in metrics if key != 'history')}."
+                )
+                continue
+            rows.append({**run.labels, **{name: metrics[key] for name, key in columns.items()}})
+        return rows, problems
+
+    def write_results(
+        self, path: Path, study: Study, arguments: Sequence[str], failed: Mapping[str, str]
+    ) -> list[Row]:
+        """Write the results of the runs that are done.
+
+        Args:
+            path: The file.
+            study: The study.
+            arguments: The arguments of the command.
+            failed: By the name of a run, why it failed.
+
+        Returns:
+            The rows.
+        """
+        rows, problems = self.rows(study)
+        made = provenance(["ablate", *arguments])
+        machines = {
+            _progress(self.run_folder(run)).get("machine")
+            for run in study.runs
+            if self.is_done(run)
+        }
+        made["machine"] = "; ".join(sorted(filter(None, machines))) or made["machine"]
+        content = {**made, "notes": study.notes, "rows": rows}
+        problems = {**failed, **problems}
+        if problems:
+            content["failed"] = [
+                {**run.labels, "message": problems[run.name]}
+                for run in study.runs
+                if run.name in problems
+            ]
+        write_atomic(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+        return rows
+
+
+def _progress(folder: Path) -> dict[str, Any]:
+    """What a run says of how far it is."""
+    try:
+        found: dict[str, Any] = json.loads((folder / PROGRESS).read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """All numbers of the test but those of constant predictors, and the time."""
+    keys = [
+        key
+        for key, value in metrics.items()
+        if key.startswith("test/") and isinstance(value, float) and not key.endswith("_constant")
+    ]
+    return {key.removeprefix("test/"): key for key in keys} | {"seconds": "train/seconds"}
