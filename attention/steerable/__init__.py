@@ -3,14 +3,36 @@
 from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate
 from attention.steerable.layer import SteerableAttention
 from attention.steerable.network import SteerableTransformer
-from attention.steerable.tensor_product import Harmonics, PairProduct
+from attention.steerable.paths import Path
+from attention.steerable.perceptron import PairPerceptron, Radial
+from attention.steerable.products import (
+    CuEquivarianceProduct,
+    E3nnProduct,
+    FusedProduct,
+    PairwiseProduct,
+    Product,
+    ProductName,
+    make_product,
+)
+from attention.steerable.tensor_product import Directions, Harmonics, PairProduct
 
 __all__ = [
+    "CuEquivarianceProduct",
+    "Directions",
+    "E3nnProduct",
     "EquivariantLinear",
     "EquivariantNorm",
+    "FusedProduct",
     "Gate",
     "Harmonics",
+    "PairPerceptron",
     "PairProduct",
+    "PairwiseProduct",
+    "Path",
+    "Product",
+    "ProductName",
+    "Radial",
     "SteerableAttention",
     "SteerableTransformer",
+    "make_product",
 ]

@@ -56,6 +56,25 @@ def join_types(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat([part.flatten(-2) for part in parts], -1)
 
 
+def to_components(types: Layout, x: Tensor) -> Tensor:
+    """Features ``(..., dim)`` whose channels stand together for each component of a type."""
+    return torch.cat([part.mT.flatten(-2) for part in split_types(types, x)], -1)
+
+
+def from_components(types: Layout, x: Tensor) -> Tensor:
+    """What ``to_components`` undoes: the components of a channel stand together."""
+    return join_types([part.mT for part in by_components(types, x)])
+
+
+def by_components(types: Layout, x: Tensor) -> list[Tensor]:
+    """The types of features that ``to_components`` gives, each ``(..., 2l + 1, channels)``."""
+    parts = x.split([kind.channels * kind.size for kind in types], -1)
+    return [
+        part.unflatten(-1, (kind.size, kind.channels))
+        for part, kind in zip(parts, types, strict=True)
+    ]
+
+
 class EquivariantLinear(nn.Module):
     """Mixes the channels of each type, the same for all components; a bias for invariants.
 

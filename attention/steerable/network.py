@@ -15,7 +15,8 @@ from attention.neighborhoods import NeighborhoodRule, Radius
 from attention.normalizers import Normalizer
 from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate
 from attention.steerable.layer import SteerableAttention
-from attention.steerable.tensor_product import Harmonics, Matrices
+from attention.steerable.products import ProductName
+from attention.steerable.tensor_product import Directions, Harmonics
 from liegroups import (
     SE3,
     Distance,
@@ -58,10 +59,14 @@ class SteerableTransformer(nn.Module):
         hidden: Number of hidden units of the perceptrons of pairs.
         normalizer: Turns logits into weights; softmax by default.
         pooling: ``sum`` or ``mean`` over the points, or ``none`` for an output at each point.
+        product: How to compute the products of features with harmonics: ``fused``, ``e3nn``, or
+            ``cuequivariance`` where that is installed. The weights and, to rounding, the results
+            are the same.
 
     Raises:
         ValueError: If the group is another, the heads do not divide the channels, or a type of the
             input or the output is not one that the group has.
+        ModuleNotFoundError: If the library of ``product`` is not installed.
 
     Reference:
         Mather 2023, Choices of Invariants for SE(3) Equivariant Attention Mechanisms, section 4.
@@ -92,6 +97,7 @@ class SteerableTransformer(nn.Module):
         hidden: int = 32,
         normalizer: Normalizer | None = None,
         pooling: Literal["none", "sum", "mean"] = "none",
+        product: ProductName = "fused",
     ) -> None:
         super().__init__()
         if group not in (SE3(), E(3)):
@@ -135,6 +141,7 @@ class SteerableTransformer(nn.Module):
                     residual and number > 0,
                     norm and number > 0,
                     gate,
+                    product,
                 )
                 for number in range(layers)
             )
@@ -175,14 +182,16 @@ class SteerableTransformer(nn.Module):
         relative = source.point - target.point
         distance = safe_norm(relative)[..., None]
         direction = relative / torch.where(distance > 0, distance, 1)
-        matrices = self.harmonics(direction.flatten(0, -2))
+        directions = Directions(
+            neighborhood, self.harmonics, direction, (len(points), points.shape[1])
+        )
         outputs = []
         for geometry, blocks in zip(self.geometries, self.stacks, strict=True):
             fibres = Fibres(geometry, neighborhood, lifted)
             hidden = features
             assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
-                hidden = block(fibres, matrices, hidden)
+                hidden = block(fibres, directions, hidden)
             outputs.append(hidden)
         output = self.out(torch.cat(outputs, -1))
         if mask is not None:
@@ -218,6 +227,7 @@ class SteerableBlock(nn.Module):
         residual: Whether to add the input, of the same types, to the output.
         norm: Whether to normalize the input.
         gate: Whether a gated non-linearity follows.
+        product: How to compute the products of features with harmonics.
     """
 
     def __init__(
@@ -233,20 +243,29 @@ class SteerableBlock(nn.Module):
         residual: bool,
         norm: bool,
         gate: bool,
+        product: ProductName,
     ) -> None:
         super().__init__()
         self.residual = residual
         self.norm = EquivariantNorm(irreps_in) if norm else None
         self.attention = SteerableAttention(
-            irreps_in, irreps_out, geometry, heads, max_degree, parity, hidden, normalizer
+            irreps_in,
+            irreps_out,
+            geometry,
+            heads,
+            max_degree,
+            parity,
+            hidden,
+            normalizer,
+            product,
         )
         self.gate = Gate(irreps_out) if gate else None
         self.mix = None if self.gate is None else EquivariantLinear(irreps_out, self.gate.irreps_in)
 
-    def forward(self, fibres: Fibres, matrices: Matrices, features: Tensor) -> Tensor:
+    def forward(self, fibres: Fibres, directions: Directions, features: Tensor) -> Tensor:
         """Features ``(batch, points, irreps_in.dim)`` to ``(batch, points, irreps_out.dim)``."""
         normed = features if self.norm is None else self.norm(features)
-        hidden = self.attention(fibres, matrices, normed)
+        hidden = self.attention(fibres, directions, normed)
         if self.gate is not None and self.mix is not None:
             hidden = self.gate(self.mix(hidden))
         return features + hidden if self.residual else hidden

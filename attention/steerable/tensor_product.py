@@ -6,18 +6,25 @@ type l₃ between |l₁ - l₂| and l₁ + l₂:
     outₖ^w = Σ_paths α Σ_u W_uw Σ_ij C_ijk xᵢ^u Yⱼ .
 
 The harmonics of a pair do not change from layer to layer. So Σⱼ C_ijk Yⱼ, a small matrix for each
-path, is computed once for all layers. What is left are two batched matrix products for each pair of
-types: one that turns the features, one that mixes their channels by the weights of the pair.
+path, is computed once for all layers. Features are kept here by components, ``(..., 2l + 1,
+channels)``: then all products are of matrices whose rows lie together in memory.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from e3nn import o3
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
+from attention.neighborhoods import DenseNeighborhood, Neighborhood
 from attention.steerable.irreps import join_types, layout, split_types
+from attention.steerable.paths import columns_of, degrees_between, paths_between
+
+__all__ = ["Directions", "Harmonics", "Matrices", "PairProduct", "Slots", "degrees_between"]
 
 Matrices = dict[tuple[int, int], Tensor]
 
@@ -35,39 +42,145 @@ class Harmonics(nn.Module):
     def __init__(self, max_degree: int, max_type: int) -> None:
         super().__init__()
         self.max_degree = max_degree
-        self.triples = [
-            (a, b, c)
-            for a in range(max_type + 1)
-            for c in range(max_type + 1)
-            for b in degrees_between(a, c, max_degree)
+        kinds = range(max_type + 1)
+        self.types = [
+            (a, c) for a in kinds for c in kinds if len(degrees_between(a, c, max_degree))
         ]
         columns = []
-        for a, b, c in self.triples:
-            # Component normalization: a product of features of unit variance has unit variance.
-            coefficients = o3.wigner_3j(a, b, c, dtype=torch.float64) * (2 * c + 1) ** 0.5
-            column = coefficients.new_zeros((max_degree + 1) ** 2, (2 * a + 1) * (2 * c + 1))
-            column[b * b : (b + 1) ** 2] = coefficients.movedim(1, 0).flatten(1)
-            columns.append(column)
+        for a, c in self.types:
+            found = []
+            for b in degrees_between(a, c, max_degree):
+                # Component normalization: a product of features of unit variance has unit variance.
+                coefficients = o3.wigner_3j(a, b, c, dtype=torch.float64) * (2 * c + 1) ** 0.5
+                column = coefficients.new_zeros((max_degree + 1) ** 2, 2 * c + 1, 2 * a + 1)
+                column[b * b : (b + 1) ** 2] = coefficients.permute(1, 2, 0)
+                found.append(column)
+            columns.append(torch.stack(found, -1).flatten(1))
+        self.sizes = [column.shape[1] for column in columns]
         self.register_buffer("table", torch.cat(columns, 1), persistent=False)
 
-    def forward(self, direction: Tensor) -> Matrices:
+    def forward(self, direction: Tensor) -> Tensor:
+        """The harmonics of unit vectors ``(pairs, 3)``, ``(pairs, (max_degree + 1)²)``."""
+        degrees = list(range(self.max_degree + 1))
+        values: Tensor = o3.spherical_harmonics(degrees, direction, False, "component")
+        return values
+
+    def matrices(self, values: Tensor) -> Matrices:
         """The matrices Σⱼ C_ijk Yⱼ from type to type.
 
         Args:
-            direction: Unit vectors ``(pairs, 3)``; zero where there is no direction.
+            values: What ``forward`` gives.
 
         Returns:
-            For types (a, c), matrices ``(pairs, 2a + 1, degrees, 2c + 1)``, for all degrees
-            between.
+            For types (a, c), matrices ``(pairs, 2c + 1, 2a + 1, degrees)`` for all degrees between.
         """
-        degrees = list(range(self.max_degree + 1))
-        values = o3.spherical_harmonics(degrees, direction, False, "component")
-        sizes = [(2 * a + 1) * (2 * c + 1) for a, _, c in self.triples]
-        parts = (values @ self.table.to(values)).split(sizes, -1)
-        found: dict[tuple[int, int], list[Tensor]] = {}
-        for (a, _, c), part in zip(self.triples, parts, strict=True):
-            found.setdefault((a, c), []).append(part.unflatten(-1, (2 * a + 1, 2 * c + 1)))
-        return {types: torch.stack(matrices, 2) for types, matrices in found.items()}
+        parts = (values @ self.table.to(values)).split(self.sizes, -1)
+        return {
+            (a, c): part.unflatten(-1, (2 * c + 1, 2 * a + 1, -1))
+            for (a, c), part in zip(self.types, parts, strict=True)
+        }
+
+
+class Slots(NamedTuple):
+    """The pairs ordered by their source: as many slots for each source, some of them empty.
+
+    Attributes:
+        sources: Number of sources.
+        width: Slots of a source.
+        pair: The pair in each slot, ``(sources · width,)``; any where the slot is empty.
+        slot: The slot of each pair, ``(pairs,)``.
+    """
+
+    sources: int
+    width: int
+    pair: Tensor
+    slot: Tensor
+
+
+Targets = tuple[tuple[int, tuple[int, ...]], ...]
+
+
+class Directions:
+    """The pairs of a network, their directions, and what all its layers make of them.
+
+    Args:
+        neighborhood: Which pairs there are.
+        harmonics: What the directions are multiplied by.
+        direction: Unit vectors from target to source, ``(*pairs, 3)``; zero where there is none.
+        clouds: Numbers of clouds and of points of a cloud.
+    """
+
+    def __init__(
+        self,
+        neighborhood: Neighborhood,
+        harmonics: Harmonics,
+        direction: Tensor,
+        clouds: tuple[int, int],
+    ) -> None:
+        self.neighborhood = neighborhood
+        self.clouds = clouds
+        self.shape = direction.shape[:-1]
+        self.values: Tensor = harmonics(direction.flatten(0, -2))
+        self._harmonics = harmonics
+        self._matrices: Matrices | None = None
+        self._rows: dict[tuple[int, Targets], Tensor] = {}
+        self._in_slots: dict[tuple[int, int, tuple[int, ...]], Tensor] = {}
+        self._slots: Slots | None = None
+
+    def matrix(self, a: int, c: int, degrees: tuple[int, ...]) -> Tensor:
+        """Matrices from type a to type c, ``(pairs, 2c + 1, 2a + 1, degrees)``."""
+        if self._matrices is None:
+            self._matrices = self._harmonics.matrices(self.values)
+        found = self._matrices[a, c]
+        if len(degrees) == found.shape[-1]:
+            return found
+        return found[..., [degree - abs(a - c) for degree in degrees]]
+
+    def rows(self, a: int, targets: Targets) -> Tensor:
+        """Matrices from type a to several, ``(pairs, rows, 2a + 1)``.
+
+        Args:
+            a: The type that they turn.
+            targets: Types with the degrees that lead there; a row is a type, a component of it and
+                a degree, in this order.
+        """
+        key = a, targets
+        if key not in self._rows:
+            parts = [self.matrix(a, c, degrees).mT.flatten(1, 2) for c, degrees in targets]
+            self._rows[key] = torch.cat(parts, 1)
+        return self._rows[key]
+
+    def in_slots(self, a: int, c: int, degrees: tuple[int, ...]) -> Tensor:
+        """Matrices from type a to type c, ``(slots, 2c + 1, (2a + 1) · degrees)``."""
+        key = a, c, degrees
+        if key not in self._in_slots:
+            matrix = self.matrix(a, c, degrees).flatten(2)
+            self._in_slots[key] = matrix.index_select(0, self.slots.pair)
+        return self._in_slots[key]
+
+    @property
+    def slots(self) -> Slots:
+        """The pairs by their source, computed on first use."""
+        if self._slots is None:
+            self._slots = self._by_source()
+        return self._slots
+
+    def _by_source(self) -> Slots:
+        batch, points = self.clouds
+        number = torch.arange(batch * points, device=self.values.device)
+        source = self.neighborhood.pull_sources(number.view(batch, points, 1)).flatten()
+        pairs = torch.arange(len(source), device=source.device)
+        if isinstance(self.neighborhood, DenseNeighborhood):
+            width = self.shape[1]  # Every source has all targets of its cloud.
+        else:
+            width = int(torch.bincount(source).max()) if len(source) else 0
+        order = source.argsort(stable=True)
+        sorted_source = source[order]
+        first = torch.searchsorted(sorted_source, number)
+        slot_in_order = sorted_source * width + pairs - first[sorted_source]
+        slot = torch.empty_like(pairs).index_copy(0, order, slot_in_order)
+        pair = pairs.new_zeros(len(number) * width).index_copy(0, slot, pairs)
+        return Slots(len(number), width, pair, slot)
 
 
 class PairProduct(nn.Module):
@@ -81,6 +194,7 @@ class PairProduct(nn.Module):
             act on; else all types are even, and reflections are not respected.
 
     Attributes:
+        paths: Which types and harmonics give which types.
         columns: For each type of the output, the number of weights a channel of it takes.
     """
 
@@ -90,53 +204,52 @@ class PairProduct(nn.Module):
         super().__init__()
         self.irreps_in, self.irreps_out = Irreps(irreps_in), Irreps(irreps_out)
         self.types_in, self.types_out = layout(self.irreps_in), layout(self.irreps_out)
-        self.max_degree = max_degree
-        self.paths: list[list[tuple[int, list[int]]]] = []
-        self.columns: list[int] = []
-        for _, ir_out in self.irreps_out:
-            paths = []
-            for source, (_, ir) in enumerate(self.irreps_in):
-                degrees = [
-                    number
-                    for number, degree in enumerate(degrees_between(ir.l, ir_out.l, max_degree))
-                    if ir.p * (-1) ** (degree * parity) == ir_out.p
-                ]
-                if degrees:
-                    paths.append((source, degrees))
-            self.paths.append(paths)
-            self.columns.append(sum(self.irreps_in[s].mul * len(d) for s, d in paths))
+        self.paths = paths_between(self.irreps_in, self.irreps_out, max_degree, parity)
+        self.columns = columns_of(self.paths, self.types_in, self.types_out)
+        self._by_source = [
+            [path for path in self.paths if path.source == source]
+            for source in range(len(self.types_in))
+        ]
 
-    def forward(self, x: Tensor, matrices: Matrices, weights: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, directions: Directions, weights: Sequence[Tensor]) -> Tensor:
         """Multiply.
 
         Args:
             x: Features ``(pairs, irreps_in.dim)``.
-            matrices: What `Harmonics` gives.
-            weights: For each type of the output, ``(pairs, columns, channels)``.
+            directions: Of the pairs.
+            weights: For each type of the output ``(pairs, columns, channels)``; a column is a type
+                of the input, a degree of the harmonics and a channel of the input, in this order.
 
         Returns:
             Products ``(pairs, irreps_out.dim)``.
         """
-        types = split_types(self.types_in, x)
+        turned = self.turned([part.mT for part in split_types(self.types_in, x)], directions)
         outputs = []
-        for paths, columns, weight, kind in zip(
-            self.paths, self.columns, weights, self.types_out, strict=True
-        ):
-            if not paths:
-                outputs.append(x.new_zeros(len(x), kind.channels, kind.size))
-                continue
-            turned = []
-            for source, degrees in paths:
-                matrix = matrices[self.types_in[source].degree, kind.degree]
-                if len(degrees) < matrix.shape[2]:
-                    matrix = matrix[:, :, degrees]
-                product = types[source] @ matrix.flatten(2)  # (pairs, channels, degrees · (2c + 1))
-                turned.append(product.unflatten(-1, (-1, kind.size)).flatten(1, 2))
-            together = torch.cat(turned, 1) if len(turned) > 1 else turned[0]
-            outputs.append(weight.mT @ together * columns**-0.5)
+        for part, weight, columns in zip(turned, weights, self.columns, strict=True):
+            outputs.append((torch.bmm(part, weight) * max(columns, 1) ** -0.5).mT)
         return join_types(outputs)
 
+    def turned(self, parts: Sequence[Tensor], directions: Directions) -> list[Tensor]:
+        """The products of features with harmonics, their channels side by side and not mixed.
 
-def degrees_between(a: int, c: int, max_degree: int) -> range:
-    """Degrees of harmonics that take type a to type c."""
-    return range(abs(a - c), min(a + c, max_degree) + 1)
+        Args:
+            parts: Types of the features, ``(pairs, 2l + 1, channels)``.
+            directions: Of the pairs.
+
+        Returns:
+            For each type of the output, ``(pairs, 2l + 1, columns)``.
+        """
+        found: list[list[Tensor]] = [[] for _ in self.types_out]
+        for part, kind, paths in zip(parts, self.types_in, self._by_source, strict=True):
+            if not paths:
+                continue
+            targets = tuple((self.types_out[p.target].degree, p.degrees) for p in paths)
+            product = torch.bmm(directions.rows(kind.degree, targets), part)
+            sizes = [(2 * c + 1) * len(degrees) for c, degrees in targets]
+            for path, each in zip(paths, product.split(sizes, 1), strict=True):
+                shape = self.types_out[path.target].size, kind.channels * len(path.degrees)
+                found[path.target].append(each.reshape(len(each), *shape))
+        return [
+            torch.cat(each, -1) if each else parts[0].new_zeros(len(parts[0]), kind.size, 0)
+            for each, kind in zip(found, self.types_out, strict=True)
+        ]

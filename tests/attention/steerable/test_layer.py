@@ -2,9 +2,10 @@
 
 import torch
 from e3nn import o3
+from torch.nn.functional import silu
 
 from attention import Fibres, Geometry, Radius
-from attention.steerable import Harmonics, SteerableAttention
+from attention.steerable import Directions, Harmonics, SteerableAttention
 from attention.steerable.irreps import split_types
 from liegroups import SE3, InverseDistance, Lifted
 
@@ -22,14 +23,15 @@ def test_a_layer_written_out():
     fibres = Fibres(geometry, neighborhood, lifted)
     target, source = neighborhood.pairs(lifted, lifted)
     relative = source.point - target.point
-    matrices = Harmonics(1, 1)(relative / relative.norm(dim=-1, keepdim=True))
-    output = layer(fibres, matrices, features)[0]
+    direction = relative / relative.norm(dim=-1, keepdim=True)
+    directions = Directions(neighborhood, Harmonics(1, 1), direction, (1, 4))
+    output = layer(fibres, directions, features)[0]
 
     invariants = 1 / (relative.square().sum(-1, keepdim=True) + 0.1**2).sqrt()
     sent = features[0, neighborhood.source]
     key, value = (
-        _product(layer, sent, matrices, weights(invariants))
-        for weights in (layer.key_weights, layer.value_weights)
+        _product(layer, sent, direction, perceptron, invariants)
+        for perceptron in (layer.key_weights, layer.value_weights)
     )
     query = split_types(layer.types, layer.query(features[0]))
     own = split_types(layer.types, layer.self_interaction(features[0]))
@@ -51,8 +53,33 @@ def test_a_layer_written_out():
                 torch.testing.assert_close(found, own[t][i, c] + received)
 
 
-def _product(layer, features, matrices, weights):
-    """Keys or values by type: the product with the weights of both in its two halves."""
-    by_type = [torch.cat((w, w), -1) for w in layer._by_type(weights)]
-    types = split_types(layer.product.types_out, layer.product(features, matrices, by_type))
-    return [part.chunk(2, 1)[0] for part in types]
+def _product(layer, features, direction, perceptron, invariants):
+    """Keys or values by type: e3nn's product, its weights picked from the perceptron's one by one.
+
+    The perceptron gives for each head, type of the output and type of the input the weights from
+    each channel, by each degree of the harmonics, to each channel.
+    """
+    theirs = o3.FullyConnectedTensorProduct(
+        layer.irreps_in,
+        "1x0e + 1x1e",
+        layer.irreps_out,
+        shared_weights=False,
+        internal_weights=False,
+    ).double()
+    units = silu(perceptron.first[0](invariants))
+    weights = perceptron.last[0](units).unflatten(-1, (2, -1))  # (pairs, heads, weights)
+    blocks, start = {}, 0
+    for target, (mul_out, ir_out) in enumerate(layer.irreps_out):
+        for source, (mul_in, ir_in) in enumerate(layer.irreps_in):
+            degrees = [degree for degree in (0, 1) if o3.Irrep(degree, 1) in ir_in * ir_out]
+            size = mul_in * len(degrees) * mul_out // 2
+            block = weights[:, :, start : start + size]
+            block = block.unflatten(-1, (mul_in, len(degrees), mul_out // 2))
+            for number, degree in enumerate(degrees):
+                blocks[source, degree, target] = block[:, :, :, number].movedim(1, 2).flatten(1)
+            start += size
+    assert start == weights.shape[-1]
+    order = [(i.i_in1, i.i_in2, i.i_out) for i in theirs.instructions]
+    harmonics = o3.spherical_harmonics([0, 1], direction, False, "component")
+    product = theirs(features, harmonics, torch.cat([blocks[path] for path in order], 1))
+    return split_types(layer.types, product)

@@ -1,4 +1,5 @@
 import copy
+import importlib.util
 import pickle
 
 import pytest
@@ -169,11 +170,34 @@ def test_isolated_and_coincident_atoms():
 
 def test_a_head_sees_only_its_own_invariant():
     model = network(invariant=PerHead([Distance(), InverseDistance()]))
-    weights = model.stacks[0][0].attention.value_weights
+    perceptron = model.stacks[0][0].attention.value_weights
     invariants = torch.randn(5, 2)
-    changed = invariants + torch.tensor([1.0, 0.0])
-    moved = (weights(changed) - weights(invariants)).abs().amax((1, 2)) > 1e-6
-    assert moved.tolist() == [True, False]
+
+    def weights(x):
+        return [torch.einsum("pu,uabc->pabc", hidden, m[0]) for hidden, m in perceptron(x)]
+
+    changed = weights(invariants + torch.tensor([1.0, 0.0]))
+    moved = [
+        bool((after - before).abs().max() > 1e-6)
+        for after, before in zip(changed, weights(invariants), strict=True)
+    ]
+    assert moved == [True, False]
+
+
+def test_every_product_has_the_same_weights_and_results():
+    models = [network(product=name, gate=True) for name in ("fused", "e3nn")]
+    if importlib.util.find_spec("cuequivariance_torch"):
+        models.append(network(product="cuequivariance", gate=True))
+    features, points = clouds()
+    outputs = []
+    for model in models:
+        model.load_state_dict(models[0].state_dict())
+        outputs.append(model(features, points))
+        single = copy.deepcopy(model).float()(features.float(), points.float())
+        torch.testing.assert_close(single.double(), outputs[0], rtol=1e-3, atol=1e-4)
+        assert torch.equal(pickle.loads(pickle.dumps(model))(features, points), outputs[-1])
+    for output in outputs:
+        torch.testing.assert_close(output, outputs[0])
 
 
 def test_stacks_are_networks_side_by_side():
@@ -232,6 +256,7 @@ def test_compiles_without_a_break():
         ({"types": []}, r"types \[\]"),
         ({"stacks": 3, "invariant": [Distance(), InverseDistance()]}, "3 stacks cannot be divided"),
         ({"hidden": 0}, "at least 1 hidden unit"),
+        ({"product": "fast"}, "product is one of 'fused', 'e3nn', 'cuequivariance'; got 'fast'"),
     ],
     ids=str,
 )

@@ -1,12 +1,28 @@
 """The fused product against e3nn's own, with the same weights."""
 
+import sys
+
 import pytest
 import torch
 from e3nn import o3
 from torch.nn.functional import normalize
 
-from attention.steerable import EquivariantLinear, EquivariantNorm, Gate, Harmonics, PairProduct
-from attention.steerable.tensor_product import degrees_between
+from attention import AllPairs, Radius, SparseNeighborhood
+from attention.steerable import (
+    CuEquivarianceProduct,
+    Directions,
+    E3nnProduct,
+    EquivariantLinear,
+    EquivariantNorm,
+    FusedProduct,
+    Gate,
+    Harmonics,
+    PairPerceptron,
+    PairProduct,
+    make_product,
+)
+from liegroups import SE3, Lifted
+from liegroups.numerics import safe_norm
 
 FIELDS = [
     (True, "3x0e + 2x1o + 2x2e", "2x0e + 2x1o + 3x2e + 1x1e"),
@@ -22,6 +38,12 @@ def double():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+def directions_of(x, neighborhood=None, clouds=None, max_degree=3):
+    """Directions of vectors ``(pairs, 3)``; without a neighborhood, from points in one cloud."""
+    harmonics = Harmonics(max_degree, 3)
+    return Directions(neighborhood, harmonics, normalize(x, dim=-1), clouds or (1, len(x)))
 
 
 def random_product(parity, irreps_in, irreps_out, pairs=6):
@@ -49,15 +71,13 @@ def by_e3nn(product, parity, x, direction, weights):
         internal_weights=False,
     )
     blocks = {}
-    for target, (paths, weight) in enumerate(zip(product.paths, weights, strict=True)):
-        start = 0
-        for source, degrees in paths:
-            mul, ir = product.irreps_in[source]
-            between = degrees_between(ir.l, product.irreps_out[target].ir.l, 3)
-            block = weight[:, start : start + mul * len(degrees)].unflatten(1, (mul, -1))
-            for number, degree in enumerate(degrees):
-                blocks[source, between[degree], target] = block[:, :, number]
-            start += mul * len(degrees)
+    starts = [0] * len(weights)
+    for source, target, degrees in product.paths:
+        channels = product.irreps_in[source].mul
+        for degree in degrees:
+            start = starts[target]
+            blocks[source, degree, target] = weights[target][:, start : start + channels]
+            starts[target] += channels
     order = [(i.i_in1, i.i_in2, i.i_out) for i in theirs.instructions]
     assert set(order) == set(blocks)
     flat = torch.cat([blocks[path].flatten(1) for path in order], 1)
@@ -65,23 +85,141 @@ def by_e3nn(product, parity, x, direction, weights):
     return theirs(x, values, flat)
 
 
+def agree(outputs, inputs, rtol=1e-7):
+    """Values agree, and derivatives, and derivatives of the square of those."""
+    first = []
+    cotangent = torch.randn_like(outputs[0])
+    for output in outputs:
+        torch.testing.assert_close(output, outputs[0], rtol=rtol, atol=1e-9)
+        first.append(torch.autograd.grad((output * cotangent).sum(), inputs, create_graph=True))
+    second = []
+    for gradients in first:
+        torch.testing.assert_close(gradients, first[0], rtol=rtol, atol=1e-8)
+        square = sum(g.square().sum() for g in gradients)
+        second.append(torch.autograd.grad(square, inputs, retain_graph=True))
+    for gradients in second:
+        torch.testing.assert_close(gradients, second[0], rtol=rtol, atol=1e-7)
+    assert all(g.abs().max() > 0 for g in second[0])
+
+
 @pytest.mark.parametrize(("parity", "irreps_in", "irreps_out"), FIELDS)
 def test_the_product_is_that_of_e3nn(parity, irreps_in, irreps_out):
     product, x, direction, weights = random_product(parity, irreps_in, irreps_out)
-    ours = product(x, Harmonics(3, 3)(normalize(direction, dim=-1)), weights)
+    ours = product(x, directions_of(direction), weights)
     theirs = by_e3nn(product, parity, x, direction, weights)
-    torch.testing.assert_close(ours, theirs)
-    cotangent = torch.randn_like(ours)
-    inputs = (x, direction, *weights)
-    first = [
-        torch.autograd.grad((y * cotangent).sum(), inputs, create_graph=True)
-        for y in (ours, theirs)
-    ]
-    torch.testing.assert_close(*first)
-    second = [
-        torch.autograd.grad(sum(g.square().sum() for g in gradients), inputs) for gradients in first
-    ]
-    torch.testing.assert_close(*second)
+    agree([theirs, ours], (x, direction, *weights))
+
+
+# ---- the product of a layer, in all ways -----------------------------------------------------
+
+
+def fused(order):
+    def make(*types):
+        return FusedProduct(*types, order=order)
+
+    return make
+
+
+def cuequivariance(*types):
+    pytest.importorskip("cuequivariance_torch")
+    return CuEquivarianceProduct(*types)
+
+
+class OfALayer:
+    """Points and perceptrons with heads in two groups of unlike size."""
+
+    def __init__(self, parity, irreps_in, irreps_out, rule, points=5):
+        torch.manual_seed(0)
+        self.types = o3.Irreps(irreps_in), o3.Irreps(irreps_out), 3, parity
+        product = FusedProduct(*self.types)
+        head_mask = torch.tensor([[True, False], [False, True], [False, True]])
+        self.perceptrons = [
+            PairPerceptron(head_mask, 3, product.paths, product.types_in, product.types_out)
+            for _ in range(2)
+        ]
+        for perceptron in self.perceptrons:
+            for layer in perceptron.last:
+                torch.nn.init.normal_(layer.bias)
+        self.features = torch.randn(2, points, product.irreps_in.dim, requires_grad=True)
+        self.points = torch.randn(2, points, 3, requires_grad=True)
+        space = SE3().default_space()
+        lifted = Lifted(space.section(self.points.detach()), self.points)
+        mask = torch.ones(2, points, dtype=torch.bool)
+        mask[1, -1] = False
+        self.neighborhood = rule(space, lifted, mask)
+        target, source = self.neighborhood.pairs(lifted, lifted)
+        self.relative = source.point - target.point
+        self.exists = self.relative.detach().norm(dim=-1).flatten() > 0
+
+    @property
+    def inputs(self):
+        parameters = [p for each in self.perceptrons for p in each.parameters()]
+        return [self.features, self.points, *parameters]
+
+    def product(self, make):
+        """Both products, one after the other, of the pairs of different points."""
+        distance = safe_norm(self.relative)
+        direction = self.relative / torch.where(distance > 0, distance, 1)[..., None]
+        directions = Directions(self.neighborhood, Harmonics(3, 3), direction, (2, 5))
+        invariants = torch.stack((distance.flatten(), distance.flatten() ** 2), -1)
+        weights = [perceptron(invariants) for perceptron in self.perceptrons]
+        found = make(*self.types)(self.features, directions, weights)
+        return torch.cat([part.flatten(1) for each in found for part in each], 1)[self.exists]
+
+
+LAYERS = [
+    (True, "3x0e + 2x1o + 2x2e", "3x0e + 6x1o + 3x2e + 3x1e"),
+    (False, "3x0e + 2x1e + 1x3e", "3x0e + 3x1e + 6x3e"),
+    (True, "2x0e", "3x0e + 3x0o + 3x1o"),  # Nothing gives the pseudoscalars.
+]
+RULES = [Radius(1.5, loops=False), Radius(1.5, loops=False, layout="dense"), AllPairs(loops=False)]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize(("parity", "irreps_in", "irreps_out"), LAYERS)
+def test_every_way_to_compute_the_product_of_a_layer_gives_the_same(
+    parity, irreps_in, irreps_out, rule
+):
+    layer = OfALayer(parity, irreps_in, irreps_out, rule)
+    ways = E3nnProduct, fused("pairs"), fused("points"), fused("auto")
+    agree([layer.product(way) for way in ways], layer.inputs)
+
+
+@pytest.mark.parametrize(("parity", "irreps_in", "irreps_out"), LAYERS)
+def test_the_product_by_cuequivariance(parity, irreps_in, irreps_out):
+    layer = OfALayer(parity, irreps_in, irreps_out, RULES[0])
+    agree([layer.product(way) for way in (E3nnProduct, cuequivariance)], layer.inputs)
+
+
+def test_points_that_are_computed_a_few_at_a_time(monkeypatch):
+    layer = OfALayer(*LAYERS[0], RULES[0])
+    together = layer.product(fused("points"))
+    monkeypatch.setattr("attention.steerable.products._CHUNK", 1)
+    agree([together, layer.product(fused("points"))], layer.inputs)
+
+
+def test_the_order_with_fewer_multiplications_is_taken():
+    """With one neighbor the weights of pairs are few; with many, those of points."""
+    layer = OfALayer(*LAYERS[2], AllPairs(loops=False))
+    product = FusedProduct(*layer.types)
+    counts = {}
+    for pairs in (2, 200):
+        target, source = torch.arange(pairs) % 2, torch.arange(pairs) % 2
+        neighborhood = SparseNeighborhood(target, source, 2)
+        directions = directions_of(torch.randn(pairs, 3), neighborhood, (1, 2))
+        weights = [layer.perceptrons[0](torch.randn(pairs, 2))]
+        counts[pairs] = product.multiplications(directions, weights)
+    assert counts[2][0] < counts[2][1]
+    assert counts[200][0] > counts[200][1]
+
+
+def test_libraries_that_are_not_installed_and_names_that_do_not_exist(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cuequivariance", None)
+    types = o3.Irreps("2x0e"), o3.Irreps("2x1o"), 1, True
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'lie-attention\[cuequivariance\]'"):
+        make_product("cuequivariance", *types)
+    with pytest.raises(ValueError, match=r"'fused', 'e3nn', 'cuequivariance'; got 'fast'"):
+        make_product("fast", *types)
 
 
 def test_unit_variance_in_gives_unit_variance_out():
@@ -89,7 +227,8 @@ def test_unit_variance_in_gives_unit_variance_out():
     product = PairProduct(o3.Irreps("8x0e + 8x1e"), o3.Irreps("8x0e + 8x1e + 8x2e"), 2, False)
     direction = normalize(torch.randn(4000, 3), dim=-1)
     weights = [torch.randn(4000, c, 8) for c in product.columns]
-    out = product(torch.randn(4000, 32), Harmonics(2, 2)(direction), weights)
+    directions = Directions(None, Harmonics(2, 2), direction, (1, 4000))
+    out = product(torch.randn(4000, 32), directions, weights)
     for part in out.split([8, 24, 40], 1):
         assert part.square().mean().item() == pytest.approx(1, abs=0.1)
 
@@ -100,8 +239,9 @@ def test_in_single_precision_the_coefficients_are_right():
     direction = normalize(torch.randn(3, 3, dtype=torch.float64), dim=-1)
     single = Harmonics(3, 3)
     torch.set_default_dtype(torch.float64)
-    for types, matrices in Harmonics(3, 3)(direction).items():
-        torch.testing.assert_close(single(direction)[types], matrices, rtol=0, atol=1e-14)
+    found, expected = (each.matrices(each(direction)) for each in (single, Harmonics(3, 3)))
+    for types, matrices in expected.items():
+        torch.testing.assert_close(found[types], matrices, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize(
