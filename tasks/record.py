@@ -80,6 +80,7 @@ class Record(Callback):
         assert isinstance(pl_module, TaskModel)
         folder = Path(trainer.log_dir or ".")
         folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "metrics.json"
         results = pl_module.results()
         constant = results.get(f"test/{pl_module.criterion}_constant")
         files = pl_module.draw(folder)
@@ -87,6 +88,16 @@ class Record(Callback):
             **results,
             "parameters": sum(p.numel() for p in pl_module.parameters()),
         }
+        training: dict[str, Any] = {
+            "train/seconds": self.seconds,
+            "train/threads": torch.get_num_threads(),
+            "history": self.history,
+        }
+        if path.exists():  # Written by the training, all of which it saw.
+            before = json.loads(path.read_text())
+            if len(before.get("history", [])) > len(self.history):
+                training = {name: before[name] for name in training}
+                self.history = training["history"]
         if self.history:
             curve = folder / "learning_curve.png"
             learning_curve(
@@ -97,12 +108,7 @@ class Record(Callback):
                 constant if isinstance(constant, float) else None,
             )
             files.insert(0, curve)
-            metrics |= {
-                "train/seconds": self.seconds,
-                "train/threads": torch.get_num_threads(),
-                "history": self.history,
-            }
-        path = folder / "metrics.json"
+            metrics |= training
         write_atomic(path, (json.dumps(metrics, indent=2) + "\n").encode())
         trainer.print("\n".join(pl_module.summary()))
         trainer.print(f"Written: {', '.join(str(file) for file in [path, *files])}")
@@ -112,6 +118,7 @@ class Record(Callback):
         return {"history": self.history, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.history = state_dict["history"]
-        self._seconds = state_dict["seconds"]
+        """Go on from a checkpoint; the best, which is tested at the end, may be an early one."""
+        if len(state_dict["history"]) > len(self.history):
+            self.history = state_dict["history"]
+            self._seconds = state_dict["seconds"]

@@ -16,7 +16,7 @@ import yaml
 from tqdm import tqdm
 
 from tasks.ablate import report
-from tasks.ablate.grid import Axis, Run
+from tasks.ablate.grid import Axis
 from tasks.ablate.runs import LOG, Job, check
 from tasks.ablate.store import Store
 from tasks.ablate.study import Study, read_yaml
@@ -61,19 +61,22 @@ def ablate(args: Sequence[str]) -> bool:
     silence_noise()
     given, study = _read(list(args))
     store = Store(Path(given.folder or f"runs/ablate-{study.name}"))
-    workers = _workers(given, len(study.runs))
+    if given.dry_run:
+        store.holds(study)
+        _check(study)
+        _say_plan(study, store)
+        return True
+    workers = _workers(given, study)
     with store.held():
-        store.claim(study)
-        left = [run for run in study.runs if not store.is_done(run)]
-        _check(study, left)
-        if given.dry_run:
-            _say_plan(study, left)
-            return True
+        if not store.holds(study):
+            _check(study)
+            store.claim(study)
         results = Path(given.results or store.folder / "results.json")
 
         def save(failed: Mapping[str, str]) -> list[dict[str, Any]]:
             return store.write_results(results, study, args, failed)
 
+        left = [run for run in study.runs if not store.is_done(run)]
         jobs = [store.job(study, run, given.threads) for run in left]
         failed, stopped = _carry_out(study, store, jobs, workers, save)
         _report(study, save(failed), results)
@@ -214,32 +217,33 @@ def _mapping(name: str, text: str | None) -> dict[str, str]:
     return {str(key): str(each) for key, each in value.items()}
 
 
-def _workers(given: Namespace, runs: int) -> Workers:
+def _workers(given: Namespace, study: Study) -> Workers:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = given.workers or max(1, min((cores or 1) // given.threads, runs))
+    workers = given.workers or max(1, min((cores or 1) // given.threads, len(study.runs)))
     if given.ray is not None:
         return Cluster(given.ray or None, workers, given.threads, given.gpus)
     if given.gpus:
         raise UserError("gpus: it is for --ray; without it, the runs take turns on the GPUs here.")
-    return Processes(workers, given.threads)
+    return Processes(workers, given.threads, study.task)
 
 
 # ---- the work --------------------------------------------------------------------------------
 
 
-def _check(study: Study, runs: Sequence[Run]) -> None:
+def _check(study: Study) -> None:
     """Look at the settings of all runs before the first one starts."""
-    pairs = [(run.name, study.arguments(run)) for run in runs]
+    pairs = [(run.name, study.arguments(run)) for run in study.runs]
     with tqdm(total=len(pairs), desc="checking", unit=" runs", disable=None, leave=False) as bar:
         for _ in check(pairs):
             bar.update()
 
 
-def _say_plan(study: Study, left: Sequence[Run]) -> None:
-    waiting = {run.name for run in left}
+def _say_plan(study: Study, store: Store) -> None:
+    """Name the runs."""
     for run in study.runs:
-        print(f"{run.name}{'' if run.name in waiting else '  (done)'}")
-    print(f"{len(left)} of {len(study.runs)} runs are left; their settings are in order.")
+        print(f"{run.name}{'  (done)' if store.is_done(run) else ''}")
+    left = sum(not store.is_done(run) for run in study.runs)
+    print(f"{left} of {len(study.runs)} runs are left; their settings are in order.")
 
 
 def _carry_out(

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,12 @@ def train(job: Job) -> None:
         launch(["fit", *job.arguments, quiet, "--run", str(job.folder)], Train)
 
 
+def start_server(task: str) -> None:
+    """Start the server that processes are forked from, and let it import what a task needs."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, f"tasks.{task}"])
+    forkserver.ensure_running()
+
+
 class FreshProcess:
     """A process in which a run is carried out.
 
@@ -185,9 +192,8 @@ class FreshProcess:
     """
 
     def __init__(self, job: Job, environment: dict[str, str]) -> None:
+        start_server(job.task)
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__, f"tasks.{job.task}"])
-        self.job = job
         self._receiver, sender = context.Pipe(duplex=False)
         self._process = context.Process(
             target=_work, args=(job, environment, sender), name=job.name

@@ -15,6 +15,8 @@ from tasks.cache import write_atomic
 from tasks.cli import UserError
 from tasks.provenance import provenance
 
+STUDY = "study.json"
+
 Row = dict[str, Any]
 
 
@@ -59,23 +61,26 @@ class Store:
                 ) from None
             yield
 
-    def claim(self, study: Study) -> None:
-        """Make this the folder of a study, or see that it is.
+    def holds(self, study: Study) -> bool:
+        """Whether this is the folder of a study already.
 
         Raises:
             UserError: If it is the folder of another study; the message names what differs.
         """
-        path = self.folder / "study.json"
-        identity = json.loads(json.dumps(study.identity))
+        path = self.folder / STUDY
         if not path.exists():
-            write_atomic(path, (json.dumps(identity, indent=2) + "\n").encode())
-            return
-        changed = differences(json.loads(path.read_text()), identity)
+            return False
+        changed = differences(json.loads(path.read_text()), _as_json(study))
         if changed:
             raise UserError(
                 f"folder: {self.folder} holds another study: {'; '.join(changed)}. Name another "
                 "folder by --folder, or give the settings that it was started with."
             )
+        return True
+
+    def claim(self, study: Study) -> None:
+        """Make this the folder of a study, whose settings are in order."""
+        write_atomic(self.folder / STUDY, (json.dumps(_as_json(study), indent=2) + "\n").encode())
 
     def is_done(self, run: Run) -> bool:
         """Whether a run has ended well."""
@@ -143,6 +148,12 @@ class Store:
             ]
         write_atomic(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
         return rows
+
+
+def _as_json(study: Study) -> dict[str, Any]:
+    """The identity of a study as it is read back."""
+    content: dict[str, Any] = json.loads(json.dumps(study.identity))
+    return content
 
 
 def _progress(folder: Path) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from tasks.ablate.runs import FreshProcess, Job
+from tasks.ablate.runs import FreshProcess, Job, start_server
+from tasks.ablate.store import STUDY
 from tasks.cache import CACHE_VARIABLE
 
 _TICK = 0.5  # seconds between two looks at the progress
-_STARTED = "study.json"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 Outcome = tuple[Job, str | None]
@@ -46,13 +46,15 @@ class Processes(Workers):
     Args:
         workers: Number of runs at a time.
         threads: Number of threads of each.
+        task: The name of the task.
     """
 
-    def __init__(self, workers: int, threads: int) -> None:
-        self.workers, self.threads = workers, threads
+    def __init__(self, workers: int, threads: int, task: str) -> None:
+        self.workers = workers
+        os.environ |= dict.fromkeys(_THREADS, str(threads))
+        start_server(task)  # It imports while the settings are checked.
 
     def carry_out(self, jobs: Sequence[Job]) -> Generator[list[Outcome]]:
-        os.environ |= dict.fromkeys(_THREADS, str(self.threads))  # The server is still to start.
         devices: queue.Queue[dict[str, str]] = queue.Queue()
         for worker in range(self.workers):
             devices.put(_device(worker))
@@ -61,7 +63,7 @@ class Processes(Workers):
 
         def work(job: Job) -> str | None:
             device = devices.get()
-            process = FreshProcess(job, device)
+            process = FreshProcess(job, {**os.environ, **device})
             running.add(process)
             try:
                 return process.result()
@@ -145,7 +147,7 @@ class Cluster(Workers):
 
 def _carry_out_on_a_node(job: Job, folder: Path) -> str | None:
     """Carry out a run on a machine of a cluster, after a look whether it sees the folder."""
-    if not (folder / _STARTED).is_file():
+    if not (folder / STUDY).is_file():
         return (
             f"the machine {os.uname().nodename} does not see {folder}: the folder of a study must "
             "be on a file system that all machines of the cluster share."
