@@ -1,0 +1,263 @@
+"""The data module of dynamics: systems to train on, to validate on and to test on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from tasks.dynamics.metrics import LONG, SHORT
+from tasks.dynamics.reference import Part, Trajectories, trajectories
+from tasks.dynamics.systems import Springs, System
+from tasks.loader import ResumableLoader
+
+_TEST_BATCH = 500  # Without derivatives by weights, large batches cost little more.
+_TEST_SEED = 0  # The test systems are the same whatever the seed of the training systems.
+
+_NEEDED: Final[dict[str, tuple[Part, ...]]] = {
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("test",),
+}
+
+
+class TrajectoryBatch(NamedTuple):
+    """Stretches of the trajectories of B systems.
+
+    Attributes:
+        states: Positions above momenta, shape (B, points, 2, N, dim).
+        parameters: Parameters of the systems, shape (B, N, parameters).
+        index: The number of each system in its part, shape (B,), int64.
+    """
+
+    states: Tensor
+    parameters: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+
+
+class DynamicsData(LightningDataModule):
+    """Trajectories of many copies of a system, made on first use.
+
+    Training uses one stretch of a few points from anywhere on each trajectory, validation and
+    test the starts of trajectories.
+
+    Args:
+        system: The system: ``Springs``, ``Planets``, ``PendulumChain`` or a ``System`` of your
+            own.
+        train_systems: Number of systems to train on.
+        val_systems: Number of systems to validate on.
+        test_systems: Number of systems to test on.
+        chunk: Number of points in time of a training stretch.
+        batch_size: Largest number of systems in a batch.
+        repeats: How often an epoch goes through the training systems, for small sets.
+        seed: Seed of the training and validation systems and of the order of the batches. The
+            test systems do not depend on it.
+        folder: Where trajectories are kept; the project's cache by default.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    def __init__(
+        self,
+        system: System = Springs(),  # noqa: B008 (immutable)
+        train_systems: int = 1000,
+        val_systems: int = 100,
+        test_systems: int = 2000,
+        chunk: int = 5,
+        batch_size: int = 100,
+        repeats: int = 1,
+        seed: int = 0,
+        folder: str | None = None,
+    ) -> None:
+        super().__init__()
+        least = {
+            "train_systems": (train_systems, 1),
+            "val_systems": (val_systems, 1),
+            "test_systems": (test_systems, 1),
+            "chunk": (chunk, 2),
+            "batch_size": (batch_size, 1),
+            "repeats": (repeats, 1),
+            "seed": (seed, 0),
+        }
+        for name, (value, lowest) in least.items():
+            if value < lowest:
+                raise ValueError(f"{name}: {value}; accepted: {lowest} or more.")
+        longest = max(chunk, LONG)
+        if system.points < longest:
+            raise ValueError(
+                f"system.points: {system.points}; a trajectory needs at least {longest} points: "
+                f"{chunk} to train on and {LONG} to test on."
+            )
+        self.system = system
+        self.counts: dict[Part, int] = {
+            "train": train_systems,
+            "val": val_systems,
+            "test": test_systems,
+        }
+        self.chunk, self.batch_size, self.repeats = chunk, batch_size, repeats
+        self.seed, self.folder = seed, folder
+        self._parts: dict[Part, Trajectories] = {}
+
+    def prepare_data(self) -> None:
+        """Make the trajectories; one process does, the others then find them in the cache."""
+        stage = None if self.trainer is None else self.trainer.state.fn
+        self.setup(None if stage is None else str(stage.value))
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the trajectories that a stage needs.
+
+        Args:
+            stage: Given by Lightning: ``fit``, ``validate``, ``test`` or ``predict``; all when
+                absent.
+
+        Raises:
+            DivergenceError: The reference diverged.
+        """
+        for part in _NEEDED.get(stage or "", tuple(self.counts)):
+            self._load(part)
+
+    def part(self, part: Part) -> Trajectories:
+        """The trajectories of a part, in float64.
+
+        Args:
+            part: ``train``, ``val`` or ``test``.
+        """
+        if part not in self._parts:
+            raise RuntimeError("the trajectories are not loaded; call setup() first")
+        return self._parts[part]
+
+    @property
+    def still_error(self) -> tuple[float, float]:
+        """Roll-out errors at 5 and at 100 points, on the test part, of states that stay."""
+        states = self.part("test").states
+        error = (states - states[:, :1]).square().flatten(2).mean((0, 2))
+        return float(error[:SHORT].mean()), float(error.mean())
+
+    def train_dataloader(self) -> TrajectoryLoader:
+        """Give the training batches, in a new order every epoch."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> TrajectoryLoader:
+        """Give the validation batches, in a fixed order."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> TrajectoryLoader:
+        """Give the test batches, in a fixed order."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> TrajectoryLoader:
+        """Give the test batches."""
+        return self._loader("test")
+
+    def _load(self, part: Part) -> None:
+        if part in self._parts:
+            return
+        length = {"train": self.chunk, "val": SHORT, "test": LONG}[part]
+        self._parts[part] = trajectories(
+            self.system,
+            self.counts[part],
+            length,
+            part=part,
+            seed=_TEST_SEED if part == "test" else self.seed,
+            random_start=part == "train",
+            folder=self.folder,
+        )
+
+    def _loader(self, part: Part) -> TrajectoryLoader:
+        training = part == "train"
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        sampler = Batches(
+            self.counts[part],
+            self.batch_size if training else max(self.batch_size, _TEST_BATCH),
+            repeats=self.repeats if training else 1,
+            seed=self.seed if training else None,
+            rank=torch.distributed.get_rank() if together else 0,
+            world_size=torch.distributed.get_world_size() if together else 1,
+        )
+        counts = training and self.trainer is not None
+        progress = self._finished_batches if counts else None
+        return TrajectoryLoader(self.part(part), sampler, progress)
+
+    def _finished_batches(self) -> int:
+        # What was handed out when a run is interrupted may not have been trained on.
+        assert self.trainer is not None
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return int(progress.processed)  # type: ignore[attr-defined]  # typed as its base class
+
+
+class Batches(Sampler[Tensor]):
+    """Numbers of systems in batches of nearly equal length, a function of seed and epoch alone.
+
+    Args:
+        count: Number of systems.
+        batch_size: Largest number of systems in a batch.
+        repeats: How often an epoch goes through the systems.
+        seed: Seed of the order; without one, the order is that of the systems.
+        rank: Which share of the batches to give, where several processes train together.
+        world_size: Number of shares. All are equally long; where the batches do not divide, the
+            first ones are given twice.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        *,
+        repeats: int = 1,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.systems, self.repeats, self.seed = count, repeats, seed
+        self.rank, self.world_size = rank, world_size
+        self._each = -(-count // batch_size)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches the next iteration gives; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self._each * self.repeats // self.world_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        batches: list[Tensor] = []
+        for repeat in range(self.repeats):
+            order = np.arange(self.systems)
+            if self.seed is not None:
+                rng = np.random.default_rng((self.seed, self.epoch, repeat))
+                order = rng.permutation(self.systems)
+            batches += torch.from_numpy(order).tensor_split(self._each)
+        for place in range(self.rank, len(self) * self.world_size, self.world_size):
+            yield batches[place % len(batches)]
+
+
+class TrajectoryLoader(ResumableLoader[TrajectoryBatch, Batches]):
+    """An iterable of batches in single precision, which a trainer can resume within an epoch.
+
+    Args:
+        source: The trajectories.
+        sampler: Gives the numbers of the systems; Lightning calls its ``set_epoch``.
+        progress: Gives the number of batches that the trainer has finished in this epoch;
+            without it, the batches handed out count as finished.
+    """
+
+    def __init__(
+        self,
+        source: Trajectories,
+        sampler: Batches,
+        progress: Callable[[], int] | None = None,
+    ) -> None:
+        super().__init__(sampler, progress, "train_systems, repeats and batch_size")
+        self.source = source
+
+    def batch(self, step: int, rows: Tensor) -> TrajectoryBatch:
+        chosen = self.source[rows]
+        return TrajectoryBatch(chosen.states.float(), chosen.parameters.float(), rows)

@@ -1,0 +1,155 @@
+"""Reference trajectories: drawn, integrated, kept.
+
+Systems are made in blocks of 1,000, each from a seed of its own, and each block is a file of the
+cache. A set of 100 systems is therefore the start of that of 1,000, and an interrupted generation
+goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from tasks.cache import CacheError, cache_directory, load_arrays, save_arrays
+from tasks.dynamics.systems import System
+
+Part = Literal["train", "val", "test"]
+
+BLOCK: Final = 1_000
+CACHE_VERSION: Final = 1
+
+_PARTS: Final = ("train", "val", "test")
+_DRIFT_EVERY: Final = 10  # Points in time; the energy at each costs as much as a step.
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """A stretch of points in time from each of some systems, in float64.
+
+    Attributes:
+        states: Positions above momenta ``(systems, points, 2, particles, dim)``.
+        parameters: Parameters ``(systems, particles, parameters)``.
+        starts: Number of the first point of each stretch, ``(systems,)``.
+        energy_drift: Largest change of the energy along the whole reference trajectory, looked at
+            every 10 points, in units of kinetic plus absolute potential energy, ``(systems,)``.
+    """
+
+    states: Tensor
+    parameters: Tensor
+    starts: Tensor
+    energy_drift: Tensor
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def __getitem__(self, rows: Tensor | slice) -> Trajectories:
+        return Trajectories(
+            self.states[rows], self.parameters[rows], self.starts[rows], self.energy_drift[rows]
+        )
+
+
+def trajectories(
+    system: System,
+    count: int,
+    length: int,
+    *,
+    part: Part = "train",
+    seed: int = 0,
+    random_start: bool = True,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> Trajectories:
+    """Read trajectories from the cache, and make those that are not there.
+
+    Args:
+        system: The system.
+        count: Number of systems.
+        length: Number of points in time to keep of each.
+        part: Parts of equal seed have no system in common.
+        seed: Seed of the systems.
+        random_start: Whether each stretch starts anywhere on its trajectory; else at time 0.
+        folder: Where the cache lies, see :func:`tasks.cache.cache_directory`.
+        progress: Whether to show a bar while systems are made.
+
+    Returns:
+        The trajectories. Equal arguments give equal ones, and fewer systems the first of them.
+
+    Raises:
+        ValueError: A number is out of range.
+        DivergenceError: The reference diverged; the system's substeps are too few.
+    """
+    if count < 1:
+        raise ValueError(f"systems: {count}; accepted: 1 or more.")
+    if not 2 <= length <= system.points:
+        raise ValueError(
+            f"length: {length} points; accepted: 2 to {system.points}, the points of a trajectory."
+        )
+    if seed < 0:
+        raise ValueError(f"seed: {seed}; accepted: 0 or more.")
+    # The digest is over all that the content depends on: repr of a dataclass has its settings.
+    key = repr((system, length, part, seed, random_start, CACHE_VERSION))
+    name = f"{type(system).__name__.lower()}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    base = cache_directory(folder) / "dynamics" / name
+    blocks, missing = {}, []
+    numbers = range(-(-count // BLOCK))
+    for number in numbers:
+        try:
+            blocks[number] = load_arrays(base / f"{number:05d}.npz", version=CACHE_VERSION)
+        except (FileNotFoundError, CacheError):
+            missing.append(number)
+    bar = tqdm(
+        missing,
+        desc=f"{type(system).__name__}, {part}",
+        unit_scale=BLOCK,
+        unit=" systems",
+        disable=not progress or not missing,
+    )
+    for number in bar:
+        blocks[number] = _block(system, number, length, part, seed, random_start)
+        save_arrays(base / f"{number:05d}.npz", blocks[number], version=CACHE_VERSION)
+    joined = {
+        name: torch.from_numpy(np.concatenate([blocks[n][name] for n in numbers])[:count])
+        for name in ("states", "parameters", "starts", "energy_drift")
+    }
+    return Trajectories(**joined)
+
+
+def _block(
+    system: System, number: int, length: int, part: Part, seed: int, random_start: bool
+) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng((seed, _PARTS.index(part), number))
+    state, parameters = system.draw(BLOCK, rng)
+    starts = torch.zeros(BLOCK, dtype=torch.int64)
+    if random_start:
+        starts = torch.from_numpy(rng.integers(0, system.points - length, BLOCK, endpoint=True))
+    system.check(state, parameters)
+    states = system.trajectory(state, parameters, int(starts.max()) + length)
+    drift = energy_drift(system, states[:, ::_DRIFT_EVERY], parameters)
+    kept = starts[:, None] + torch.arange(length)
+    return {
+        "states": states[torch.arange(BLOCK)[:, None], kept].numpy(),
+        "parameters": parameters.numpy(),
+        "starts": starts.numpy(),
+        "energy_drift": drift.numpy(),
+    }
+
+
+def energy_drift(system: System, states: Tensor, parameters: Tensor) -> Tensor:
+    """Largest change of the energy along trajectories ``(batch, points, ...)``, ``(batch,)``.
+
+    In units of the largest kinetic plus absolute potential energy of each.
+    """
+    change = torch.zeros_like(parameters[:, 0, 0])
+    scale = torch.full_like(change, torch.finfo(change.dtype).tiny)
+    start = system.energy(states[:, 0], parameters)
+    for state in states.unbind(1):
+        change = torch.maximum(change, (system.energy(state, parameters) - start).abs())
+        scale = torch.maximum(scale, system.energy_scale(state, parameters))
+    return change / scale
