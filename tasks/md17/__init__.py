@@ -3,6 +3,7 @@
 from tasks.md17.archive import RMD17
 from tasks.md17.averaging import WeightAverage
 from tasks.md17.batches import FrameBatch, element_features
+from tasks.md17.channelwise import ChannelwiseEnergy
 from tasks.md17.data import MD17, Statistics
 from tasks.md17.frames import ELEMENTS, Frames, Source
 from tasks.md17.model import MD17Model
@@ -19,6 +20,7 @@ __all__ = [
     "RMD17",
     "SPLITS",
     "XTB",
+    "ChannelwiseEnergy",
     "EnergyNetwork",
     "FrameBatch",
     "Frames",

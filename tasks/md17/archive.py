@@ -1,4 +1,4 @@
-"""The public archive of revised MD17, read from a folder."""
+"""The public archive of revised MD17, read from a folder or downloaded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tasks.cache import cache_directory
+from tasks.md17.download import fetch_archive
 from tasks.md17.frames import Frames, Rows, Source
 from tasks.md17.splits import SPLITS
 from tasks.md17.units import KCAL_PER_MOL
@@ -32,9 +34,12 @@ class RMD17(Source):
     folder. Where there is neither, the data module draws one of its own.
 
     Args:
-        folder: The folder of the archive.
+        folder: The folder of the archive. When absent the archive, 1.1 GB, is downloaded once and
+            unpacked into the cache.
         labels: ``revised`` for the energies and forces of revised MD17, ``original`` for those of
             MD17, which carry more numerical noise.
+        cache_dir: Folder of the downloaded archive; without it, the environment variable
+            LIE_ATTENTION_CACHE or the user's cache folder.
 
     Raises:
         ValueError: If ``labels`` is another.
@@ -45,8 +50,9 @@ class RMD17(Source):
         energy-conserving molecular force fields.
     """
 
-    folder: str
+    folder: str | None = None
     labels: Literal["revised", "original"] = "revised"
+    cache_dir: str | None = None
 
     def __post_init__(self) -> None:
         if self.labels not in _KEYS:
@@ -61,6 +67,7 @@ class RMD17(Source):
         Raises:
             ValueError: The folder does not have the molecule, or its file is damaged, lacks a key
                 or holds what cannot be.
+            OSError: The archive is to be downloaded and cannot be.
         """
         path = self._path(molecule)
         energies, forces = _KEYS[self.labels]
@@ -76,7 +83,10 @@ class RMD17(Source):
         )
 
     def _path(self, molecule: str) -> Path:
-        folder = Path(self.folder).expanduser()
+        if self.folder is None:
+            folder = fetch_archive(cache_directory(self.cache_dir) / "md17")
+        else:
+            folder = Path(self.folder).expanduser()
         if not folder.is_dir():
             raise ValueError(f"folder: there is no folder {folder}.")
         if (folder / "npz_data").is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -26,6 +26,8 @@ class Statistics:
         energy_mean: Mean energy in meV.
         energy_deviation: Standard deviation of the energy in meV.
         force_rms: Root mean square of the components of the forces in meV/angstrom.
+        positions: Coordinates in angstrom of the training frame of lowest energy, where dynamics
+            start; empty in checkpoints of an earlier version.
     """
 
     molecule: str
@@ -34,6 +36,7 @@ class Statistics:
     energy_mean: float
     energy_deviation: float
     force_rms: float
+    positions: list[list[float]] = field(default_factory=list)
 
 
 class MD17(LightningDataModule):
@@ -113,6 +116,7 @@ class MD17(LightningDataModule):
             energy_mean=float(energies.mean()),
             energy_deviation=float(energies.std()),
             force_rms=float(np.sqrt(np.square(forces).mean())),
+            positions=frames.positions[self._split.train[energies.argmin()]].tolist(),
         )
         if not self._statistics.energy_deviation or not self._statistics.force_rms:
             raise ValueError(

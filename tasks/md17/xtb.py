@@ -41,6 +41,8 @@ class XTB(Source):
         friction: Friction of the bath in 1/femtosecond.
         equilibration: Steps before the first frame.
         seed: Seed of the bath.
+        geometry: File of the molecule at rest, in any format that ASE reads, for one that ASE does
+            not know by name, such as aspirin.
         cache_dir: Folder of the frames; without it, the environment variable
             LIE_ATTENTION_CACHE or the user's cache folder.
 
@@ -59,6 +61,7 @@ class XTB(Source):
     friction: float = 0.01
     equilibration: int = 2000
     seed: int = 0
+    geometry: str | None = None
     cache_dir: str | None = None
 
     def __post_init__(self) -> None:
@@ -74,11 +77,12 @@ class XTB(Source):
 
         Args:
             molecule: ``ethanol``, ``benzene``, or a formula of ASE's collection of molecules, for
-                example ``CH3COCH3``.
+                example ``CH3COCH3``; any name where there is a geometry.
 
         Raises:
             ImportError: There are no such frames yet, and tblite or ase is not installed.
-            ValueError: ASE does not know the molecule, it is a single atom, or it breaks apart.
+            ValueError: ASE does not know the molecule or cannot read the geometry, it is a single
+                atom, has an unknown element or overlapping atoms, or breaks apart.
         """
         path = self.path(molecule)
         try:
@@ -95,9 +99,17 @@ class XTB(Source):
     def path(self, molecule: str) -> Path:
         """The file that the frames of a molecule are kept in; its name tells the settings apart."""
         settings = asdict(self) | {"molecule": NAMES.get(molecule, molecule), "method": METHOD}
-        del settings["cache_dir"]
+        del settings["cache_dir"], settings["geometry"]
+        if self.geometry is not None:
+            settings["geometry"] = hashlib.sha256(self._geometry().read_bytes()).hexdigest()
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
         return cache_directory(self.cache_dir) / "md17" / f"xtb-{settings['molecule']}-{key}.npz"
+
+    def _geometry(self) -> Path:
+        path = Path(str(self.geometry)).expanduser()
+        if not path.is_file():
+            raise ValueError(f"geometry: there is no file {path}.")
+        return path
 
     def _make(self, molecule: str, path: Path) -> dict[str, npt.NDArray[Any]]:
         arrays = self._run(molecule)
@@ -128,7 +140,13 @@ class XTB(Source):
                 "RMD17.",
                 name=error.name,
             ) from error
-        atoms = _build(molecule)
+        atoms = _build(molecule) if self.geometry is None else _read(self._geometry())
+        if len(atoms) < 2:
+            raise ValueError(f"molecule: {molecule} is a single atom, which no force acts on.")
+        nothing = np.zeros((1, len(atoms), 3))
+        charges = atoms.numbers.astype(np.int64)
+        # Raises where an element is unknown or atoms overlap.
+        Frames(molecule, METHOD, charges, atoms.positions[None], nothing[:, 0, 0], nothing)
         atoms.calc = TBLite(method=METHOD, verbosity=0)
         atoms.set_constraint(FixCom())
         dynamics = Langevin(
@@ -166,7 +184,7 @@ class XTB(Source):
                     energies.append(atoms.get_potential_energy())
                     forces.append(atoms.get_forces(apply_constraint=False))
         return {
-            "charges": atoms.numbers.astype(np.int64),
+            "charges": charges,
             "positions": np.array(positions),
             "energies": np.array(energies) * ELECTRONVOLT,
             "forces": np.array(forces) * ELECTRONVOLT,
@@ -185,8 +203,19 @@ def _build(molecule: str) -> Any:
         near = difflib.get_close_matches(molecule, [*NAMES, *g2.names]) or ["CH3COCH3", "C4H4O"]
         raise ValueError(
             f"molecule: ASE does not know {molecule!r}; it has {', '.join(NAMES)} and formulas of "
-            f"its collection g2 such as {', '.join(near)}."
+            f"its collection g2 such as {', '.join(near)}. For another molecule name a file of its "
+            "geometry by source.geometry."
         ) from None
-    if len(atoms) < 2:
-        raise ValueError(f"molecule: {molecule} is a single atom, which no force acts on.")
     return atoms
+
+
+def _read(path: Path) -> Any:
+    """The molecule in a file, without a cell and without velocities."""
+    from ase import Atoms
+    from ase.io import read
+
+    try:
+        found: Any = read(path)
+    except Exception as error:  # ASE's readers fail in any way.
+        raise ValueError(f"geometry: ASE cannot read {path}: {error}") from error
+    return Atoms(found.numbers, found.positions)

@@ -1,13 +1,30 @@
 """Sources, units, splits, and what is refused."""
 
+import hashlib
+import io
+import tarfile
+import threading
 import zipfile
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tasks.md17 import ELEMENTS, MD17, RMD17, XTB, Frames, Springs, element_features, split_frames
+from tasks.md17 import (
+    ELEMENTS,
+    MD17,
+    RMD17,
+    XTB,
+    Frames,
+    Springs,
+    download,
+    element_features,
+    split_frames,
+)
 from tasks.md17.batches import Batches
 
 KCAL = 43.364
@@ -136,6 +153,40 @@ def test_settings_of_xtb_tell_its_files_apart(tmp_path):
     assert one.path("ethanol").name == XTB().path("CH3CH2OH").name
 
 
+def test_a_molecule_is_read_from_a_file_of_its_geometry(xtb, tmp_path):
+    ase_io = pytest.importorskip("ase.io")
+    from ase.build import molecule
+
+    water, path = molecule("H2O"), tmp_path / "water.xyz"
+    ase_io.write(path, water)
+    source = replace(xtb, geometry=str(path), frames=2)
+    frames = source.load("my water")
+    assert frames.molecule == "my water"
+    assert frames.charges.tolist() == [8, 1, 1]
+    by_name = replace(xtb, frames=2).load("H2O")
+    np.testing.assert_allclose(frames.positions, by_name.positions, atol=1e-5)
+    first = source.path("my water")
+    water.positions *= 1.01
+    ase_io.write(path, water)
+    assert source.path("my water") != first
+
+
+def test_geometries_that_cannot_be_are_named(xtb, tmp_path):
+    path = tmp_path / "molecule.xyz"
+    source = replace(xtb, geometry=str(path))
+    with pytest.raises(ValueError, match=r"geometry: there is no file .*molecule\.xyz"):
+        source.load("it")
+    for text, words in {
+        "not a geometry": "geometry: ASE cannot read",
+        "2\n\nU 0 0 0\nH 0 0 2\n": "unknown nuclear charge 92",
+        "2\n\nH 0 0 0\nH 0 0 0.01\n": "atoms 0 and 1 of frame 0 overlap",
+        "1\n\nH 0 0 0\n": "single atom",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            source.load("it")
+
+
 def test_damaged_frames_of_xtb_are_made_again(xtb, caplog):
     frames = xtb.load("ethanol")
     path = xtb.path("ethanol")
@@ -161,6 +212,99 @@ def test_missing_tblite_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tblite.ase", None)
     with pytest.raises(ImportError, match=r"lie-attention\[md\]"):
         XTB(cache_dir=str(tmp_path)).load("ethanol")
+
+
+# ---- the download ----------------------------------------------------------------------------
+
+
+def packed(members):
+    """A bzip2 archive of named files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:bz2") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """Serve bytes at the second of two addresses, the first of which has nothing."""
+    root = tmp_path / "server"
+    root.mkdir()
+    requests = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            requests.append(self.path)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(root)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    monkeypatch.setattr(download, "ADDRESSES", (f"{address}/none", f"{address}/rmd17.tar.bz2"))
+
+    def serve(content, checksum=None):
+        (root / "rmd17.tar.bz2").write_bytes(content)
+        digest = checksum or hashlib.sha256(content).hexdigest()
+        monkeypatch.setattr(download, "SHA256", digest)
+        return requests
+
+    yield serve
+    server.shutdown()
+    server.server_close()
+
+
+def archive_bytes(**more):
+    npz = io.BytesIO()
+    np.savez_compressed(npz, **arrays())
+    tables = {
+        f"rmd17/splits/index_{name}.csv": "\n".join(map(str, rows)).encode()
+        for name, rows in published().items()
+    }
+    return packed({"rmd17/npz_data/rmd17_ethanol.npz": npz.getvalue(), **tables, **more})
+
+
+def test_the_archive_is_downloaded_once_and_checked(served, tmp_path):
+    requests = served(archive_bytes())
+    source = RMD17(cache_dir=str(tmp_path / "cache"))
+    frames = source.load("ethanol")
+    np.testing.assert_allclose(frames.energies, Springs(frames=40).load("ethanol").energies)
+    assert set(frames.splits) == {1, 2, 3, 4, 5}
+    assert len(requests) == 3  # The missing file is written to the log twice.
+    source.load("ethanol")
+    assert len(requests) == 3
+    left = {path.name for path in (tmp_path / "cache/md17").iterdir()}
+    assert left == {"rmd17"}
+
+
+def test_a_download_of_something_else_is_refused(served, tmp_path):
+    served(archive_bytes(), checksum="0" * 64)
+    with pytest.raises(OSError, match=r"SHA-256 is another.*--data\.source\.folder"):
+        RMD17(cache_dir=str(tmp_path / "cache")).load("ethanol")
+    assert not list((tmp_path / "cache/md17").iterdir())
+
+
+def test_no_member_of_the_archive_is_written_outside_of_its_folder(served, tmp_path):
+    outside = tmp_path / "cache" / "rmd17_outside.npz"
+    served(archive_bytes(**{"../../rmd17_outside.npz": b"1", str(outside): b"2", "x.sh": b"3"}))
+    RMD17(cache_dir=str(tmp_path / "cache")).load("ethanol")
+    files = {p.relative_to(tmp_path / "cache") for p in (tmp_path / "cache").rglob("*.*")}
+    assert not outside.exists()
+    folder = Path("md17/rmd17")
+    assert {p.parent for p in files} == {folder / "npz_data", folder / "splits"}
+    assert not [p for p in files if p.suffix == ".sh"]
+
+
+def test_a_download_that_breaks_off_leaves_nothing_that_counts(served, tmp_path, monkeypatch):
+    whole = archive_bytes()
+    served(whole[:-50])
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        RMD17(cache_dir=str(tmp_path / "cache")).load("ethanol")
+    assert not (tmp_path / "cache/md17/rmd17").exists()
+    (tmp_path / "cache/md17/rmd17.tar.bz2").unlink(missing_ok=True)
+    served(whole)
+    assert len(RMD17(cache_dir=str(tmp_path / "cache")).load("ethanol")) == 40
 
 
 # ---- what is refused -------------------------------------------------------------------------

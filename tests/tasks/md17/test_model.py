@@ -14,6 +14,7 @@ from liegroups import SE3, Distance, E, InverseDistance, RadialBasis
 from tasks.cli import main
 from tasks.md17 import (
     MD17,
+    ChannelwiseEnergy,
     EnergyNetwork,
     LieEnergy,
     MD17Model,
@@ -32,11 +33,19 @@ NETWORKS = {
     "steerable": partial(STEERABLE, invariant=Distance()),
     "steerable with parity": partial(STEERABLE, invariant=RadialBasis(3.0), group=E(3)),
     "mix by heads": partial(STEERABLE, invariant=[Distance(), InverseDistance()]),
+    "channelwise": partial(
+        ChannelwiseEnergy, invariant=RadialBasis(3.0), channels=4, heads=2, hidden=8,
+        neighborhood=Radius(3.0, loops=False),
+    ),
+    "channelwise, mix by heads": partial(
+        ChannelwiseEnergy, invariant=[Distance(), InverseDistance()], channels=4, layers=2,
+        heads=2, hidden=8, max_degree=1, neighborhood=Radius(3.0, loops=False, layout="dense"),
+    ),
     "lie": partial(LieEnergy, invariant=RadialBasis(3.0), width=16, layers=2, heads=4),
     "lie, mix by heads": partial(
         LieEnergy, invariant=[Distance(), InverseDistance()], width=16, layers=1, heads=4
     ),
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +300,10 @@ def test_a_checkpoint_gives_the_model_back(data, tmp_path, lie_attention):
         (["--model.force_weight=-1"], ["force_weight", "-1"]),
         (["--data.source=RMD17", "--data.source.folder=none"], ["no folder none"]),
         (["--data.source=RMD71"], ["'RMD71'", "accepted: RMD17, XTB, Springs", "MySource"]),
-        (["--model.network=Steerable"], ["'Steerable'", "accepted: LieEnergy, SteerableEnergy"]),
+        (
+            ["--model.network=Steerable"],
+            ["'Steerable'", "accepted: ChannelwiseEnergy, LieEnergy, SteerableEnergy"],
+        ),
     ],
     ids=lambda value: value[-1],
 )

@@ -1,0 +1,347 @@
+"""Energies by attention on irreducible representations, each channel multiplied by itself.
+
+The products of `attention.steerable` mix the channels of a pair by a matrix for every path, which
+the perceptrons have to make for each pair: c² numbers. Here the perceptrons give c numbers for each
+path, the products act on each channel by itself, and the channels are mixed once at each atom,
+after the sum over its neighbors. That is how NequIP and MACE do it, and many times cheaper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from e3nn import o3
+from torch import Tensor, nn
+
+from attention import Geometry, NeighborhoodRule, Normalizer, Radius, Softmax
+from attention.geometry import Fibres
+from attention.neighborhoods.base import Neighborhood
+from liegroups import E, Invariant, LieGroup, Lifted, PerHead
+from liegroups.numerics import safe_norm
+from tasks.md17.networks import EnergyNetwork
+
+
+class ChannelwiseEnergy(EnergyNetwork):
+    """The energy by attention on irreducible representations, channel by channel.
+
+    Features are true tensors of degrees 0 to ``max_degree``, of parity (-1)ˡ, so that the energy is
+    invariant under E(3). A layer is
+
+        kᵢⱼ^cp = Rᵢⱼ^cp (hⱼ^c ⊗ Y(rᵢⱼ))^p,   vᵢⱼ likewise,
+        hᵢ ← hᵢ + W ( Σⱼ softmaxⱼ(⟨Q hᵢ, kᵢⱼ⟩ / √d) vᵢⱼ ),
+
+    for the channels c and the paths p of the Clebsch-Gordan product, with a linear map W from the
+    paths and channels to the channels. Then the inner products of two linear maps of the features
+    join the scalars in a perceptron, which adds to the scalars and scales what it adds to the other
+    types. A perceptron of the last scalars gives the energy of each atom.
+
+    Args:
+        in_features: Number of features of an atom.
+        invariant: What the perceptrons of the pairs see; a list is a mix by heads.
+        max_degree: Largest degree of the features and of the harmonics.
+        channels: Number of channels of each type.
+        layers: Number of layers, 2 or more.
+        heads: Number of heads; divides ``channels``.
+        neighborhood: Chooses the neighbors of each atom; an atom is not its own.
+        hidden: Number of hidden units of the perceptrons of pairs.
+        normalizer: Turns logits into weights.
+
+    Raises:
+        ValueError: If the settings do not fit each other.
+
+    Reference:
+        Fuchs et al. 2020, SE(3)-Transformers; Batzner et al. 2022, E(3)-equivariant graph neural
+        networks for interatomic potentials (the products); Schütt et al. 2021, Equivariant message
+        passing for the prediction of tensorial properties (the inner products).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        invariant: Invariant | Sequence[Invariant],
+        max_degree: int = 2,
+        channels: int = 32,
+        layers: int = 3,
+        heads: int = 4,
+        neighborhood: NeighborhoodRule = Radius(5.0, loops=False),  # noqa: B008 (immutable)
+        hidden: int = 32,
+        normalizer: Normalizer = Softmax(),  # noqa: B008 (immutable)
+    ) -> None:
+        super().__init__()
+        if layers < 2 or channels < 1 or max_degree < 0:
+            raise ValueError(
+                "ChannelwiseEnergy takes at least 2 layers, 1 channel and a degree of 0; got "
+                f"{layers}, {channels} and {max_degree}."
+            )
+        if heads < 1 or channels % heads:
+            raise ValueError(f"heads must divide channels; got {heads} and {channels}.")
+        self.space = self.group.default_space()
+        neighborhood.check(self.space)
+        self.neighborhood = neighborhood
+        one = invariant if isinstance(invariant, Invariant) else PerHead(invariant)
+        self.geometry = Geometry(self.space, one)
+        self.max_degree = max_degree
+        every, scalars = range(max_degree + 1), range(1)
+        self.embedding = nn.Linear(in_features, channels)
+        ends = [scalars, *[every] * (layers - 1), scalars]
+        self.layers = nn.ModuleList(
+            Layer(self.geometry, channels, heads, hidden, normalizer, max_degree, *kinds)
+            for kinds in pairwise(ends)
+        )
+        self.out = nn.Sequential(nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, 1))
+
+    @property
+    def group(self) -> LieGroup:
+        return E(3)
+
+    def forward(
+        self, features: Tensor, positions: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        lifted = Lifted(self.space.section(positions), positions)
+        neighborhood = self.neighborhood(self.space, lifted, None, fixed=True)
+        target, source = neighborhood.pairs(lifted, lifted)
+        relative = source.point - target.point
+        distance = safe_norm(relative)[..., None]
+        direction = (relative / torch.where(distance > 0, distance, 1)).flatten(0, -2)
+        harmonics = o3.spherical_harmonics(
+            list(range(self.max_degree + 1)), direction, False, "component"
+        )
+        fibres = Fibres(self.geometry, neighborhood, lifted)
+        hidden = self.embedding(features)[..., None, :]  # (batch, atoms, components, channels)
+        matrices: dict[tuple[range, range], Tensor] = {}
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            key = layer.types_in, layer.types_out
+            if key not in matrices:
+                matrices[key] = layer.product(harmonics)
+            hidden = layer(fibres, matrices[key], hidden)
+        return self.out(hidden[..., 0, :]).sum((1, 2))
+
+
+class Product(nn.Module):
+    """The Clebsch-Gordan product with the harmonics of a pair, as a matrix from all to all types.
+
+    What comes out is ordered by the type of the output, then the path, then the component.
+
+    Args:
+        types_in: Degrees of the features.
+        types_out: Degrees of the product.
+        max_degree: Largest degree of the harmonics.
+    """
+
+    table: Tensor
+
+    def __init__(self, types_in: range, types_out: range, max_degree: int) -> None:
+        super().__init__()
+        rows = sum(2 * a + 1 for a in types_in)
+        columns, self.paths = [], []
+        for c in types_out:
+            paths = [
+                (a, b)
+                for a in types_in
+                for b in range(abs(a - c), min(a + c, max_degree) + 1)
+                if (a + b + c) % 2 == 0  # Else a pseudotensor.
+            ]
+            for a, b in paths:
+                # Component normalization: features of unit variance have products of unit variance.
+                coefficients = o3.wigner_3j(a, b, c, dtype=torch.float64) * (2 * c + 1) ** 0.5
+                column = torch.zeros((max_degree + 1) ** 2, 2 * c + 1, rows, dtype=torch.float64)
+                column[b * b : (b + 1) ** 2, :, a * a : (a + 1) ** 2] = coefficients.permute(
+                    1, 2, 0
+                )
+                columns.append(column)
+            self.paths.append(len(paths))
+        self.register_buffer("table", torch.cat(columns, 1), persistent=False)
+
+    def forward(self, harmonics: Tensor) -> Tensor:
+        """Matrices ``(pairs, columns, rows)`` of harmonics ``(pairs, (max_degree + 1)²)``."""
+        table = self.table.to(harmonics)
+        return (harmonics @ table.flatten(1)).unflatten(-1, table.shape[1:])
+
+
+class Layer(nn.Module):
+    """Attention, then a perceptron of the scalars and inner products.
+
+    Args:
+        geometry: The space of the points and the invariant of their pairs.
+        channels: Number of channels.
+        heads: Number of heads; divides ``channels``.
+        hidden: Number of hidden units of the perceptrons of pairs.
+        normalizer: Turns logits into weights.
+        max_degree: Largest degree of the harmonics.
+        types_in: Degrees of the input.
+        types_out: Degrees of the output.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        channels: int,
+        heads: int,
+        hidden: int,
+        normalizer: Normalizer,
+        max_degree: int,
+        types_in: range,
+        types_out: range,
+    ) -> None:
+        super().__init__()
+        self.types_in, self.types_out = types_in, types_out
+        self.channels, self.heads, self.normalizer = channels, heads, normalizer
+        self.product = Product(types_in, types_out, max_degree)
+        paths = self.product.paths
+        self.weights = PairWeights(geometry.head_mask(heads), hidden, 2 * sum(paths), channels)
+        # What both ends have can be compared, and kept.
+        self.both = [degree for degree in types_in if degree in types_out]
+        self.query_and_keep = ByType(channels, 2 * channels, self.both)
+        compared = zip(paths[: len(self.both)], self.both, strict=True)
+        numbers = channels // heads * sum(count * (2 * degree + 1) for count, degree in compared)
+        self.scale = numbers**-0.5
+        self.mix = nn.ParameterList(
+            torch.randn(count * channels, channels) * (count * channels) ** -0.5 for count in paths
+        )
+        self.first_and_second = ByType(channels, 2 * channels, types_out)
+        kinds = len(types_out)
+        self.perceptron = nn.Sequential(
+            nn.Linear((kinds + 1) * channels, 2 * channels),
+            nn.SiLU(),
+            nn.Linear(2 * channels, kinds * channels),
+        )
+
+    def forward(self, fibres: Fibres, matrices: Tensor, features: Tensor) -> Tensor:
+        """Attend.
+
+        Args:
+            fibres: The pairs.
+            matrices: What the product gives for them, ``(pairs, columns, rows)``.
+            features: ``(batch, atoms, components, channels)``.
+
+        Returns:
+            New features, of the types of the output, in the same order.
+        """
+        kept = features[..., : sum(2 * degree + 1 for degree in self.both), :]
+        query, keep = self.query_and_keep(kept).chunk(2, -1)
+        received = self._attend(fibres, matrices, features, query)
+        hidden: list[Tensor] = []
+        for part, mix in zip(self._by_path(received), self.mix, strict=True):
+            mixed = part.transpose(-3, -2).flatten(-2) @ mix
+            have = len(hidden) < len(self.both)
+            hidden.append(mixed + self._of_type(keep, len(hidden)) if have else mixed)
+        together = torch.cat(hidden, -2)
+        first, second = self.first_and_second(together).chunk(2, -1)
+        product = first * second
+        inner = [
+            self._of_type(product, degree).sum(-2) * (2 * degree + 1) ** -0.5
+            for degree in self.types_out
+        ]
+        scalars = self.perceptron(torch.cat([hidden[0][..., 0, :], *inner], -1))
+        added, *gates = scalars.unsqueeze(-2).chunk(len(self.types_out), -1)
+        parts = [added]
+        parts += [gate * self._of_type(first, degree) for degree, gate in enumerate(gates, start=1)]
+        return together + torch.cat(parts, -2)
+
+    def _attend(self, fibres: Fibres, matrices: Tensor, features: Tensor, query: Tensor) -> Tensor:
+        """What the fibres send, ``(batch, atoms, columns, channels)``."""
+        neighborhood: Neighborhood = fibres.neighborhood
+        pairs = fibres.invariants.shape[1:]
+        source = neighborhood.pull_sources(features.flatten(2)).flatten(0, -2)
+        product = matrices @ source.unflatten(-1, (-1, self.channels))  # (pairs, columns, channels)
+        by_path = self._by_path(product)  # (pairs, paths, components, channels)
+        # (pairs, paths, channels) each
+        key_weights, value_weights = self.weights(fibres.invariants.flatten(1).T).chunk(2, 1)
+        at_pairs = neighborhood.pull_targets(query.flatten(2)).flatten(0, -2)
+        at_pairs = at_pairs.unflatten(-1, (-1, self.channels))
+        overlaps = [
+            (part * self._of_type(at_pairs, place)[:, None]).sum(-2)
+            for place, part in enumerate(by_path[: len(self.both)])
+        ]
+        overlap = torch.cat(overlaps, 1)
+        overlap = (overlap * key_weights[:, : overlap.shape[1]]).sum(1)
+        logits = overlap.unflatten(-1, (self.heads, -1)).sum(-1).T * self.scale
+        shares = self.normalizer(neighborhood, logits.unflatten(1, pairs)).flatten(1).T
+        shares = shares.repeat_interleave(self.channels // self.heads, -1)  # (pairs, channels)
+        weights = (shares[:, None] * value_weights).split(self.product.paths, 1)
+        values = [
+            (part * weight[:, :, None]).flatten(1)
+            for part, weight in zip(by_path, weights, strict=True)
+        ]
+        sent = torch.cat(values, -1).unflatten(0, pairs)[None]
+        received = neighborhood.sum_over_fibres(sent, len(features))[0]
+        return received.unflatten(-1, (-1, self.channels))
+
+    def _by_path(self, x: Tensor) -> list[Tensor]:
+        """Columns ``(..., columns, channels)`` by type, ``(..., paths, components, channels)``."""
+        sizes = [2 * degree + 1 for degree in self.types_out]
+        counts = self.product.paths
+        parts = x.split([n * size for n, size in zip(counts, sizes, strict=True)], -2)
+        return [part.unflatten(-2, (-1, n)) for part, n in zip(parts, sizes, strict=True)]
+
+    @staticmethod
+    def _of_type(x: Tensor, degree: int) -> Tensor:
+        """The components of a type, of features ``(..., components, channels)``."""
+        return x[..., degree * degree : (degree + 1) ** 2, :]
+
+
+class PairWeights(nn.Module):
+    """A perceptron of the invariants with one hidden layer: the weights of the products.
+
+    Heads that see the same invariants share a hidden layer.
+
+    Args:
+        head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
+        hidden: Number of hidden units.
+        weights: Number of weights of a channel.
+        channels: Number of channels of all heads together.
+
+    Raises:
+        ValueError: If ``hidden`` is less than one.
+    """
+
+    input_mask: Tensor
+
+    def __init__(self, head_mask: Tensor, hidden: int, weights: int, channels: int) -> None:
+        super().__init__()
+        if hidden < 1:
+            raise ValueError(f"hidden: {hidden}; accepted: 1 or more.")
+        groups, shares = torch.unique_consecutive(head_mask, dim=0, return_counts=True)
+        self.weights = weights
+        self.register_buffer("input_mask", groups, persistent=False)
+        self.first = nn.ModuleList(nn.Linear(head_mask.shape[1], hidden) for _ in shares)
+        own = [channels * int(share) // len(head_mask) for share in shares]
+        last = [nn.Linear(hidden, weights * n) for n in own]
+        for layer in last:
+            nn.init.normal_(layer.weight, std=(hidden / 3) ** -0.5)
+            nn.init.zeros_(layer.bias)
+        self.last = nn.ModuleList(last)
+
+    def forward(self, invariants: Tensor) -> Tensor:
+        """Weights ``(pairs, weights, channels)`` of invariants ``(pairs, invariants)``."""
+        found = []
+        for mask, first, last in zip(self.input_mask, self.first, self.last, strict=True):
+            seen = invariants if len(self.input_mask) == 1 else invariants * mask
+            hidden = nn.functional.silu(first(seen))
+            found.append(last(hidden).unflatten(-1, (self.weights, -1)))
+        return found[0] if len(found) == 1 else torch.cat(found, -1)
+
+
+class ByType(nn.Module):
+    """A linear map of the channels of each type, without a bias.
+
+    Args:
+        channels_in: Number of channels that come in.
+        channels_out: Number of channels that go out.
+        types: The degrees.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, types: Sequence[int]) -> None:
+        super().__init__()
+        self.sizes = [2 * degree + 1 for degree in types]
+        self.weights = nn.ParameterList(
+            torch.randn(channels_in, channels_out) * channels_in**-0.5 for _ in types
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features ``(..., components, channels_in)`` to ``(..., components, channels_out)``."""
+        parts = x.split(self.sizes, -2)
+        return torch.cat([p @ w for p, w in zip(parts, self.weights, strict=True)], -2)
