@@ -32,6 +32,9 @@ class TaskModel(LightningModule, ABC):
     criterion: ClassVar[str] = "mae"
     """The figure by which weights are chosen, less being better: ``val/mae`` in the metrics."""
 
+    links: ClassVar[Sequence[tuple[str, str]]] = ()
+    """Attributes of the data that the model is built with, ``data.NAME`` to ``model.NAME``."""
+
     def __init__(self, learning_rate: float, weight_decay: float, warmup: float) -> None:
         super().__init__()
         if learning_rate <= 0:

@@ -24,12 +24,14 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from tasks.base import TaskModel
 from tasks.record import AtomicCheckpoints, Record
 
-TASKS = ("qm9", "md17")
+TASKS = ("qm9", "md17", "shapes", "dynamics")
 """The tasks; each is a package ``tasks.NAME`` that exports ``Model`` and ``Data``."""
 
 COMMANDS = {
     "ablate": "tasks.ablate.command.ablate",
     "check-group": "tasks.check_group.check_group",
+    "md": "tasks.md17.command.md",
+    "plot": "tasks.plot.plot",
 }
 """Commands beside those of a task, and the function that takes their arguments; it is imported
 when its command is called, and returns whether all went well."""
@@ -47,7 +49,13 @@ _CLASS_KEYS = {
     "location": ("attention", "Location"),
     "normalizer": ("attention", "Normalizer"),
     "network": ("tasks.md17", "EnergyNetwork"),
+    "counter": ("tasks.shapes", "CountingNetwork"),
     "source": ("tasks.md17", "Source"),
+    "field": ("tasks.dynamics", "LearnedField"),
+    "system": ("tasks.dynamics", "System"),
+    "integrator": ("tasks.dynamics", "Integrator"),
+    "loss": ("tasks.dynamics", "Loss"),
+    "head": ("attention", "Head"),
 }
 
 
@@ -83,7 +91,10 @@ class TaskCLI(LightningCLI):
     """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add what is not a setting of the trainer, the model or the data."""
+        """Add what is not a setting of the trainer, the model or the data, and link those two."""
+        assert isinstance(self._model_class, type) and issubclass(self._model_class, TaskModel)
+        for source, target in self._model_class.links:
+            parser.link_arguments(source, target, apply_on="instantiate")
         parser.add_argument(
             "--task", type=str, default=TASKS[0], help=f"The task: {', '.join(TASKS)}."
         )
