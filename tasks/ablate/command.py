@@ -181,12 +181,16 @@ def _take_grid(args: list[str]) -> tuple[list[tuple[str, Any]], list[str]]:
         name, equals, text = word.removeprefix(_GRID).partition("=")
         if not equals:
             text = next(words, "")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"grid.{name}: {text!r} is not YAML: {error}") from error
-        axes.append((name, value))
+        axes.append((name, _parsed(f"grid.{name}", text)))
     return axes, rest
+
+
+def _parsed(name: str, text: str) -> Any:
+    """The value that a text means."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{name}: {text!r} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _joined(words: Sequence[str]) -> list[str]:
@@ -211,7 +215,7 @@ def _override(settings: Sequence[str], later: Sequence[str]) -> tuple[str, ...]:
 def _mapping(name: str, text: str | None) -> dict[str, str]:
     if text is None:
         return {}
-    value = yaml.safe_load(text)
+    value = _parsed(name, text)
     if not isinstance(value, dict) or not value:
         raise UserError(f"{name}: {text!r}; accepted: a mapping such as {{mae: test/mae}}.")
     return {str(key): str(each) for key, each in value.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import yaml
 Label = str | int | float | bool
 """What a choice is called in tables: a number stays one."""
 
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _NAMES = {"seed_everything": "seed"}
 _FORMS = (
     "a list of values, or {keys: KEYS, values: VALUES} where VALUES is a list or names each value, "
@@ -186,7 +188,7 @@ def label(value: Any) -> Label:
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return value.rpartition(".")[2] or value
+        return value.rpartition(".")[2] if _DOTTED.fullmatch(value) else value
     if isinstance(value, list):
         return "+".join(str(label(each)) for each in value)
     if isinstance(value, dict) and isinstance(value.get("class_path"), str):
@@ -208,10 +210,11 @@ def argument(key: str, value: Any) -> str:
 
     Example:
         >>> argument("model.invariant", ["Distance", "InverseDistance"])
-        '--model.invariant=["Distance", "InverseDistance"]'
+        '--model.invariant=[Distance, InverseDistance]'
     """
-    plain = isinstance(value, str) and yaml.safe_load(value) == value
-    return f"--{key}={value if plain else json.dumps(value, ensure_ascii=False)}"
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
+    text = text.removesuffix("...\n").strip()  # Plain scalars end a document.
+    return f"--{key}={text}"
 
 
 def _part(axis: str, text: Label) -> str:

@@ -16,6 +16,7 @@ from tasks.cli import UserError
 from tasks.provenance import provenance
 
 STUDY = "study.json"
+_SHOWN = 6
 
 Row = dict[str, Any]
 
@@ -72,8 +73,10 @@ class Store:
             return False
         changed = differences(json.loads(path.read_text()), _as_json(study))
         if changed:
+            shown = "; ".join(changed[:_SHOWN])
+            more = f"; and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
             raise UserError(
-                f"folder: {self.folder} holds another study: {'; '.join(changed)}. Name another "
+                f"folder: {self.folder} holds another study: {shown}{more}. Name another "
                 "folder by --folder, or give the settings that it was started with."
             )
         return True

@@ -164,7 +164,8 @@ def read_yaml(what: str, path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{what}: {path} is not a YAML file: {error}") from error
+        text = " ".join(str(error).split())
+        raise ValueError(f"{what}: {path} is not a YAML file: {text}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{what}: {path} holds no settings.")
     return content
