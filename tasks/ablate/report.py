@@ -15,6 +15,7 @@ from tasks.ablate.grid import Axis, Label
 _COLORS = ("#2457a6", "#c8502d", "#3b8f6b", "#8a5fb0", "#b8902f", "#8a8fa3")
 _MARKERS = "os^Dvp"
 _NOT_DRAWN = ("seconds",)
+_CROWD = 9
 
 Row = Mapping[str, Any]
 
@@ -123,15 +124,18 @@ def draw(path: Path, groups: Sequence[Group], axes: Sequence[Axis], spread: str)
     columns = [name for name in groups[0].values if name not in _NOT_DRAWN] if groups else []
     if not columns:
         return
-    count = len(along.choices) if along else 1
-    width = min(max(3.6, 0.55 * count * (len(hue.choices) if hue else 1) ** 0.5 + 1.6), 9.0)
-    figure = Figure(figsize=(width * len(columns), 2.9 * len(panels) + 0.5), layout="constrained")
-    grid = figure.subplots(len(panels), len(columns), squeeze=False)
-    for panel, line in zip(panels, grid, strict=True):
+    cells = [(panel, column) for panel in panels for column in columns]
+    crowd = (len(along.choices) if along else 1) * (len(hue.choices) if hue else 1)
+    wide = crowd > _CROWD  # Then one beneath the other.
+    width, height = (7.2, 2.6) if wide else (3.8, 2.9)
+    across = 1 if wide else len(columns)
+    down = len(cells) // across
+    figure = Figure(figsize=(width * across, height * down + 0.4), layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False)
+    for (panel, column), place in zip(cells, grid.flat, strict=True):
         members = [g for g in groups if tuple(g.labels[axis.name] for axis in others) == panel]
-        for column, place in zip(columns, line, strict=True):
-            _panel(place, members, column, along, hue)
-            place.set_title(", ".join(map(str, panel)), fontsize="medium", loc="left")
+        _panel(place, members, column, along, hue)
+        place.set_title(", ".join(map(str, panel)), fontsize="medium", loc="left")
     handles, names = grid[0][0].get_legend_handles_labels()
     if hue is not None:
         figure.legend(
@@ -225,7 +229,9 @@ _UNITS = {
 
 def _words(name: str) -> str:
     """A name of a column as words, with its unit."""
-    for ending, unit in _UNITS.items():
+    unit = ""
+    for ending, known in _UNITS.items():
         if name.endswith(ending):
-            return name.removesuffix(ending).replace("_", " ") + unit
-    return name.replace("_", " ")
+            name, unit = name.removesuffix(ending), known
+            break
+    return " ".join("MAE" if word == "mae" else word for word in name.split("_")) + unit
