@@ -5,15 +5,15 @@ from __future__ import annotations
 from copy import deepcopy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attention.network import LieTransformer
-from liegroups import LieGroup
+from liegroups import HomogeneousSpace, LieGroup
 
 
 @torch.no_grad()
 def invariance_error(
-    network: LieTransformer,
+    network: nn.Module,
     features: Tensor,
     points: Tensor,
     mask: Tensor | None = None,
@@ -32,7 +32,8 @@ def invariance_error(
     is invariant in distribution this is the error of a single prediction.
 
     Args:
-        network: The network; it is left as it is.
+        network: A ``LieTransformer``, or another module whose output is invariant and whose
+            attribute ``space`` is the space of the points; it is left as it is.
         features: Input features ``(batch, points, in_features)``.
         points: Points ``(batch, points, point_dim)``.
         mask: Booleans ``(batch, points)``, True for points that exist.
@@ -50,10 +51,13 @@ def invariance_error(
     features, points = features.to(dtype), points.to(dtype)
     generator = torch.Generator().manual_seed(seed)
     space = network.space if group is None else group.default_space()
+    assert isinstance(space, HomogeneousSpace)
     elements = space.group.sample((draws,), generator=generator, dtype=torch.float64)
     output = network(features, points, mask)
+    head = network.head if isinstance(network, LieTransformer) else None
     changes = [
-        network(features, space.act(g, points), mask) - network.head.move(space, g, output)
+        network(features, space.act(g, points), mask)
+        - (output if head is None else head.move(space, g, output))
         for g in elements.to(points)
     ]
     scale = output.std(0) if len(output) > 1 else output.abs()[0]

@@ -49,6 +49,7 @@ _CLASS_KEYS = {
     "location": ("attention", "Location"),
     "normalizer": ("attention", "Normalizer"),
     "network": ("tasks.md17", "EnergyNetwork"),
+    "property_network": ("tasks.qm9", "PropertyNetwork"),
     "counter": ("tasks.shapes", "CountingNetwork"),
     "source": ("tasks.md17", "Source"),
     "field": ("tasks.dynamics", "LearnedField"),

@@ -1,7 +1,8 @@
-"""A LieTransformer that predicts one property of a molecule."""
+"""A network that predicts one property of a molecule."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from io import StringIO
@@ -33,6 +34,7 @@ from tasks.cache import write_atomic
 from tasks.plots import parity
 from tasks.qm9.batches import MoleculeBatch
 from tasks.qm9.data import QM9
+from tasks.qm9.networks import PropertyNetwork
 
 _MEASURED_MOLECULES = 32
 
@@ -56,13 +58,17 @@ class QM9Model(TaskModel):
         neighborhood: Chooses the neighbors of each lifted atom.
         backend: How to compute the attention: ``auto``, or a name of ``attention.BACKENDS``.
         pooling: ``mean`` over the atoms for intensive targets, ``sum`` for extensive ones.
+        property_network: Makes a network of another kind, ``SteerableProperty`` with its settings
+            or a ``PropertyNetwork`` of your own, from the number of features, ``invariant`` and
+            ``pooling``. The settings from ``group`` to ``backend``, ``invariant`` aside, are those
+            of a LieTransformer, and stay at their defaults then.
         learning_rate: Largest learning rate.
         weight_decay: Decoupled weight decay.
         warmup: Share of the training steps over which the learning rate rises.
 
     Raises:
-        ValueError: If the group's space does not have the invariant, is not three-dimensional, or
-            a number is out of range.
+        ValueError: If the group's space does not have the invariant, is not three-dimensional, a
+            number is out of range, or a setting does not belong to the network.
     """
 
     mean: Tensor
@@ -81,27 +87,46 @@ class QM9Model(TaskModel):
         neighborhood: NeighborhoodRule = AllPairs(),  # noqa: B008 (immutable)
         backend: BackendName = "auto",
         pooling: Literal["mean", "sum"] = "mean",
+        property_network: Callable[
+            [int, Invariant | list[Invariant], Literal["mean", "sum"]], PropertyNetwork
+        ]
+        | None = None,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         warmup: float = 0.05,
     ) -> None:
         super().__init__(learning_rate, weight_decay, warmup)
         self.save_hyperparameters()
-        self.network = LieTransformer(
-            group,
-            QM9.in_features,
-            1,
-            invariant=invariant,
-            lift=lift,
-            width=width,
-            layers=layers,
-            heads=heads,
-            kernel=kernel,
-            normalizer=normalizer,
-            neighborhood=neighborhood,
-            head=partial(InvariantHead, pooling=pooling),
-            backend=backend,
-        )
+        self.invariant = invariant
+        self.network: LieTransformer | PropertyNetwork
+        if property_network is None:
+            self.network = LieTransformer(
+                group,
+                QM9.in_features,
+                1,
+                invariant=invariant,
+                lift=lift,
+                width=width,
+                layers=layers,
+                heads=heads,
+                kernel=kernel,
+                normalizer=normalizer,
+                neighborhood=neighborhood,
+                head=partial(InvariantHead, pooling=pooling),
+                backend=backend,
+            )
+        else:
+            _refuse_settings(
+                group=group,
+                lift=lift,
+                width=width,
+                layers=layers,
+                heads=heads,
+                normalizer=normalizer,
+                neighborhood=neighborhood,
+                backend=backend,
+            )
+            self.network = property_network(QM9.in_features, invariant, pooling)
         if self.network.space.point_dim != 3:
             raise ValueError(
                 f"model.group: {group} acts on points of {self.network.space.point_dim} "
@@ -168,8 +193,11 @@ class QM9Model(TaskModel):
 
     def label(self, data: LightningDataModule) -> str:
         assert isinstance(data, QM9)
-        group, invariant = type(self.network.space.group), type(self.network.invariant)
-        return f"{data.target.name}-{group.__name__}-{invariant.__name__}"
+        several = self.invariant if isinstance(self.invariant, list) else [self.invariant]
+        names = [data.target.name, type(self.network.space.group).__name__]
+        if not isinstance(self.network, LieTransformer):
+            names.append(type(self.network).__name__)
+        return "-".join([*names, "+".join(type(each).__name__ for each in several)])
 
     @property
     def curve_label(self) -> str:
@@ -260,7 +288,8 @@ class QM9Model(TaskModel):
         Raises:
             ValueError: If the checkpoint is not one of this model.
         """
-        if "target" not in checkpoint or "network.embedding.weight" not in checkpoint["state_dict"]:
+        weights = checkpoint["state_dict"]
+        if "target" not in checkpoint or not any(name.startswith("network.") for name in weights):
             raise ValueError(
                 "the checkpoint was not written by the QM9 task; give one from the folder "
                 "runs/NAME/checkpoints of a QM9 run."
@@ -282,3 +311,18 @@ class QM9Model(TaskModel):
                 f"data.target is {self._data.target.name!r}, but the checkpoint was trained on "
                 f"{self.target!r}; give --data.target {self.target}."
             )
+
+
+def _refuse_settings(**settings: object) -> None:
+    """Raise if a setting of the LieTransformer was given where the network is another.
+
+    Raises:
+        ValueError: If one is not its default.
+    """
+    defaults = inspect.signature(QM9Model.__init__).parameters
+    given = [name for name, value in settings.items() if value != defaults[name].default]
+    if given:
+        raise ValueError(
+            f"model.{given[0]} is a setting of a LieTransformer; with model.property_network, give "
+            f"it, if the network has it, as model.property_network.init_args.{given[0]}."
+        )
