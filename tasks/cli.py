@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 import torch
 import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning import LightningDataModule
+from pytorch_lightning import Callback, LightningDataModule
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
@@ -136,6 +136,7 @@ class TaskCLI(LightningCLI):
         settings.callbacks = [
             *(settings.callbacks or []),
             Record(),
+            *self.observers(folder),
             ModelCheckpoint(
                 dirpath=folder / "checkpoints",
                 filename="best",
@@ -152,6 +153,10 @@ class TaskCLI(LightningCLI):
         ]
         settings.plugins = [*_listed(settings.plugins), AtomicCheckpoints()]
         return super().instantiate_trainer(default_root_dir=str(folder), logger=False, **kwargs)
+
+    def observers(self, folder: Path) -> list[Callback]:
+        """Further callbacks, which find the record of an epoch complete when it ends."""
+        return []
 
     def after_fit(self) -> None:
         """Test the weights that did best on the validation part."""

@@ -42,6 +42,7 @@ class Record(Callback):
         self.history: list[dict[str, float]] = []
         self._seconds = 0.0
         self._since: float | None = None
+        self._validated = False
 
     @property
     def seconds(self) -> float:
@@ -52,11 +53,18 @@ class Record(Callback):
         """Start the clock."""
         self._since = monotonic()
 
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember that there are new figures of the validation part."""
+        self._validated = not trainer.sanity_checking
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the epoch to the history."""
+        """Add the epoch to the history, without figures that are older."""
         row = {"epoch": float(trainer.current_epoch + 1), "seconds": self.seconds}
-        row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+        for name, value in trainer.callback_metrics.items():
+            if self._validated or not name.startswith("val/"):
+                row[name] = float(value)
         self.history.append(row)
+        self._validated = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock."""

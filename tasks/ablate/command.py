@@ -18,7 +18,7 @@ from tqdm import tqdm
 from tasks.ablate import report
 from tasks.ablate.grid import Axis
 from tasks.ablate.runs import LOG, Job, check
-from tasks.ablate.store import Store
+from tasks.ablate.store import Row, Store
 from tasks.ablate.study import Study, read_yaml
 from tasks.ablate.workers import Cluster, Processes, Workers
 from tasks.cache import write_atomic
@@ -73,13 +73,14 @@ def ablate(args: Sequence[str]) -> bool:
             store.claim(study)
         results = Path(given.results or store.folder / "results.json")
 
-        def save(failed: Mapping[str, str]) -> list[dict[str, Any]]:
+        def save(failed: Mapping[str, str]) -> tuple[list[Row], dict[str, str]]:
             return store.write_results(results, study, args, failed)
 
         left = [run for run in study.runs if not store.is_done(run)]
         jobs = [store.job(study, run, given.threads) for run in left]
         failed, stopped = _carry_out(study, store, jobs, workers, save)
-        _report(study, save(failed), results)
+        rows, failed = save(failed)
+        _report(study, rows, results)
         for name, message in failed.items():
             print(f"{name} failed: {message}")
     if stopped:
@@ -295,7 +296,7 @@ def _carry_out(
     return failed, False
 
 
-def _report(study: Study, rows: Sequence[dict[str, Any]], results: Path) -> None:
+def _report(study: Study, rows: Sequence[Row], results: Path) -> None:
     """Write the table and the picture beside the results, and print the table."""
     groups = report.group_rows(rows, study.axes, study.spread)
     text = report.table(groups, study.axes)

@@ -16,6 +16,7 @@ import yaml
 Label = str | int | float | bool
 """What a choice is called in tables: a number stays one."""
 
+_LONGEST = 200  # characters
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _NAMES = {"seed_everything": "seed"}
 _FORMS = (
@@ -163,6 +164,11 @@ def combine(axes: Sequence[Axis]) -> list[Run]:
         settings = {key: value for choice in choices for key, value in choice.settings.items()}
         parts = [_part(axis.name, labels[axis.name]) for axis in axes if axis.varies]
         runs.append(Run("-".join(parts) or "run", labels, settings))
+        if len(runs[-1].name) > _LONGEST:
+            raise ValueError(
+                f"grid: {runs[-1].name!r} is too long for the name of a folder; give the values "
+                "short names."
+            )
     for name, count in Counter(run.name for run in runs).items():
         if count > 1:
             raise ValueError(

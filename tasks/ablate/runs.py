@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -26,6 +25,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tasks.cache import write_atomic
 from tasks.cli import USER_ERRORS, TaskCLI, UserError, launch, silence_noise
 from tasks.provenance import machine
+from tasks.record import Record
 
 METRICS = "metrics.json"
 PROGRESS = "progress.json"
@@ -119,8 +119,10 @@ class Progress(Callback):
             "epoch": trainer.current_epoch + 1,
             "machine": machine(),
         }
-        figures = trainer.callback_metrics.items()
-        shown = ", ".join(f"{name} {float(value):.5g}" for name, value in figures)
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        (record,) = (each for each in callbacks if isinstance(each, Record))
+        figures = ((k, v) for k, v in record.history[-1].items() if k not in ("epoch", "seconds"))
+        shown = ", ".join(f"{name} {value:.5g}" for name, value in figures)
         print(f"epoch {state['epoch']}: {shown}", flush=True)
         write_atomic(self.folder / PROGRESS, json.dumps(state).encode())
 
@@ -132,10 +134,8 @@ class Train(TaskCLI):
     def subcommands() -> dict[str, set[str]]:
         return {"fit": TaskCLI.subcommands()["fit"]}
 
-    def instantiate_trainer(self, **kwargs: Any) -> Any:
-        settings = self.config_init[str(self.subcommand)].trainer
-        settings.callbacks = [*(settings.callbacks or []), Progress(self._folder())]
-        return super().instantiate_trainer(**kwargs)
+    def observers(self, folder: Path) -> list[Callback]:
+        return [Progress(folder)]
 
     def before_fit(self) -> None:
         """Make the data in one run, if they are to be made, while the others wait for them."""
@@ -162,7 +162,7 @@ def train(job: Job) -> None:
             return
         if (job.folder / "checkpoints" / "last.ckpt").exists():
             print(f"\nGoing on with {job.name}.", flush=True)
-            launch(["fit", "--resume", str(job.folder)], Train)
+            launch(["fit", "--resume", str(job.folder), "--run", str(job.folder)], Train)
             return
         for path in job.folder.iterdir():  # What was killed in its first epoch left nothing.
             if path.is_dir():

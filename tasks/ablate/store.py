@@ -121,7 +121,7 @@ class Store:
 
     def write_results(
         self, path: Path, study: Study, arguments: Sequence[str], failed: Mapping[str, str]
-    ) -> list[Row]:
+    ) -> tuple[list[Row], dict[str, str]]:
         """Write the results of the runs that are done.
 
         Args:
@@ -131,7 +131,7 @@ class Store:
             failed: By the name of a run, why it failed.
 
         Returns:
-            The rows.
+            The rows; and by the name of a run, why it failed or its figures could not be read.
         """
         rows, problems = self.rows(study)
         made = provenance(["ablate", *arguments])
@@ -150,7 +150,7 @@ class Store:
                 if run.name in problems
             ]
         write_atomic(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-        return rows
+        return rows, problems
 
 
 def _as_json(study: Study) -> dict[str, Any]:

@@ -134,6 +134,12 @@ def test_a_study_is_carried_out_once_and_its_results_are_those_of_fit(folder, ca
     assert {path: path.stat().st_mtime_ns for path in Path("out/runs").rglob("*.*")} == before
     assert [set(row) for row in results()["rows"]] == [{"invariant", "seed", "error"}] * 4
 
+    capsys.readouterr()
+    assert ablate("--columns={error: test/maee}") == 1
+    message = capsys.readouterr().out
+    assert "has no test/maee; it has" in message
+    assert "test/energy_mae" in message
+
 
 @pytest.mark.slow
 def test_a_run_that_fails_is_recorded_and_the_others_go_on(folder, capsys):
@@ -370,6 +376,7 @@ def test_a_ray_cluster_gives_what_processes_give(folder):
 
 FEW = {
     "md17": ["--data.source=Springs", "--data.train_frames=8", "--data.val_frames=4"],
+    "shapes": [],
 }
 
 

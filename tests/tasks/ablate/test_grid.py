@@ -133,6 +133,7 @@ def test_an_axis_that_is_none_is_refused(name, given, words):
     [
         ([("a.k", [1]), ("b.k", [1])], ["2 axes", "'k'"]),
         ([("x", {"keys": "k", "values": [1]}), ("k", [2])], ["2 axes set", "'k'"]),
+        ([("k", ["a" * 300, "b"])], ["too long", "short names"]),
         ([("x", {"keys": "k", "values": {"a/b": 1, "a b": 2}})], ["2 runs", "'a_b'"]),
     ],
 )
