@@ -256,7 +256,9 @@ def test_missing_qm9pack_is_named(refusal, monkeypatch, tmp_path):
 
 FEW = {
     "qm9": ["--data.train_molecules=8", "--data.val_molecules=4"],
+    "dynamics": ["--data.train_systems=8", "--data.val_systems=4", "--data.test_systems=4"],
     "md17": ["--data.source=Springs", "--data.train_frames=8", "--data.val_frames=4"],
+    "shapes": ["--data.train_clouds=8", "--data.val_clouds=4", "--data.test_clouds=4"],
 }
 
 
