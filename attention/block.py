@@ -46,4 +46,7 @@ class AttentionBlock(nn.Module):
     def forward(self, fibres: Fibres, features: Tensor) -> Tensor:
         """Features ``(batch, points, width)`` to features of the same shape."""
         features = features + self.attention(fibres, self.attention_norm(features))
-        return features + self.mlp(self.mlp_norm(features))
+        return features + fibres.at_targets(self._mlp, features)
+
+    def _mlp(self, features: Tensor) -> Tensor:
+        return self.mlp(self.mlp_norm(features))

@@ -11,7 +11,7 @@ from torch import Tensor
 from attention.neighborhoods import DenseNeighborhood, Neighborhood
 from liegroups import HomogeneousSpace, Invariant, Lifted
 
-_WORTH_PACKING = 0.9  # Share of the pairs that exist, above which copying them costs more.
+_WORTH_PACKING = 0.9  # Share that exists, above which copying it costs more.
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Fibres:
         self.source = target if source is None else source
         self._invariants = invariants
         self._packed: tuple[Tensor, Tensor | None] | None = None
+        self._rows: Tensor | None = None
+        self._rows_known = False
 
     @property
     def invariants(self) -> Tensor:
@@ -89,26 +91,57 @@ class Fibres:
         everywhere = values.new_zeros(len(values), pairs.numel())
         return everywhere.index_copy(1, index, values).unflatten(1, pairs)
 
+    def at_targets(self, function: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+        """Apply a pointwise function to the features of the targets.
+
+        On a CPU, targets that nobody asks for are left out where there are many of them: they get
+        zeros.
+
+        Args:
+            function: Gives ``(n, channels)`` of ``(n, width)``.
+            features: ``(batch, targets, width)``.
+
+        Returns:
+            ``(batch, targets, channels)``.
+        """
+        if not self._rows_known:
+            self._rows, self._rows_known = self._find_rows(), True
+        if self._rows is None:
+            return function(features)
+        rows = function(features.flatten(0, 1).index_select(0, self._rows))
+        everywhere = rows.new_zeros(features.shape[:2].numel(), rows.shape[1])
+        return everywhere.index_copy(0, self._rows, rows).unflatten(0, features.shape[:2])
+
+    def _find_rows(self) -> Tensor | None:
+        """The numbers of the targets that count; None where it does not pay to pick them."""
+        neighborhood = self.neighborhood
+        if not isinstance(neighborhood, DenseNeighborhood) or neighborhood.targets is None:
+            return None
+        return _numbers(neighborhood.targets.expand(self.target.point.shape[:2]))
+
     def _pack(self) -> tuple[Tensor, Tensor | None]:
         """The invariants of the pairs that exist, with their numbers; of all without a number."""
         neighborhood, invariants = self.neighborhood, self.invariants
-        if (
-            torch.compiler.is_compiling()
-            or invariants.device.type != "cpu"
-            or not isinstance(neighborhood, DenseNeighborhood)
-            or neighborhood.mask is None
-        ):
+        if not isinstance(neighborhood, DenseNeighborhood) or neighborhood.mask is None:
             return invariants, None
         exists = neighborhood.mask
         if neighborhood.targets is not None:
             exists = exists & neighborhood.targets[..., None]
-        exists = exists.expand(invariants.shape[1:]).flatten()
-        if exists.sum() > _WORTH_PACKING * exists.numel():
+        index = _numbers(exists.expand(invariants.shape[1:]))
+        if index is None:
             return invariants, None
-        index = exists.nonzero()[:, 0]
         return invariants.flatten(1).index_select(1, index), index
 
     @property
     def points_require_grad(self) -> bool:
         """Whether derivatives with respect to the points will be asked for."""
         return any(x.requires_grad for end in (self.target, self.source) for x in end)
+
+
+def _numbers(exists: Tensor) -> Tensor | None:
+    """The numbers of the elements that are True; None where it does not pay to pick those."""
+    if torch.compiler.is_compiling() or exists.device.type != "cpu":
+        return None  # Their number depends on data, which a compiler and a GPU would wait for.
+    if exists.sum() > _WORTH_PACKING * exists.numel():
+        return None
+    return exists.flatten().nonzero()[:, 0]

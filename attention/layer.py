@@ -69,4 +69,4 @@ class LieAttention(nn.Module):
         values = split_heads(self.value(features), self.heads)  # (heads, batch, points, channels)
         attend = choose_backend(self.backend, self.kernel, self.normalizer, fibres, values)
         received = attend(self.kernel, self.normalizer, fibres, ends, values)
-        return self.out(merge_heads(received))
+        return fibres.at_targets(self.out, merge_heads(received))

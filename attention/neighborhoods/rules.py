@@ -320,7 +320,10 @@ class RandomNearest(Nearest):
         source, exists = self._nearest(space, lifted, mask, self.of)
         if fixed:
             _, size, nearest = source.shape
-            table = _fixed_keys(self, max(1, -(-size // _TABLE_ROWS)))
+            blocks = 1
+            while blocks * _TABLE_ROWS < size:  # A number even where torch.compile has none.
+                blocks *= 2
+            table = _fixed_keys(self, blocks)
             keys = table[:size, :nearest].to(source.device).expand(exists.shape)
         else:
             keys = torch.rand(exists.shape, generator=generator, device=source.device)

@@ -55,7 +55,9 @@ class RandomSampler(Sampler):
         *batch, size, _ = points.shape
         shape = [1 if self.shared else size, self.count_on(space)]
         if fixed:
-            blocks = max(1, -(-shape[0] // _TABLE_ROWS))  # One also for an empty cloud.
+            blocks = 1
+            while blocks * _TABLE_ROWS < shape[0]:  # A number even where torch.compile has none
+                blocks *= 2  # for the shape; it recompiles only when a cloud outgrows the table.
             tables = _fixed_tables(self, space, blocks)
             drawn = tuple(table[: shape[0]].to(points) for table in tables)
         else:

@@ -253,6 +253,15 @@ def test_compiles_without_a_break(group, clouds):
     torch.testing.assert_close(compiled(*clouds), model(*clouds))
 
 
+def test_compiles_for_clouds_of_many_sizes():
+    model = network(SE2(), layers=1)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    for points in (4, 5, 7):  # From the second on, the number of points is a symbol.
+        x = torch.randn(2, points, 6, dtype=torch.float64)
+        inputs = x[..., :4], x[..., 4:]
+        torch.testing.assert_close(compiled(*inputs), model(*inputs))
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_output_has_the_dtype_of_the_network(group, clouds, dtype):
     features, points, mask = clouds
