@@ -162,10 +162,10 @@ PEERS: dict[str, Peer] = {
 }
 
 
-def versions() -> dict[str, str]:
+def versions(peers: dict[str, Peer] = PEERS) -> dict[str, str]:
     """The peers that can be imported."""
     found = {}
-    for name, peer in PEERS.items():
+    for name, peer in peers.items():
         # In another process: what is loaded here would count as memory of every case.
         command = [sys.executable, "-c", f"import {peer.module}"]
         if subprocess.run(command, capture_output=True).returncode == 0:

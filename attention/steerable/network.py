@@ -65,7 +65,7 @@ class SteerableTransformer(nn.Module):
 
     Raises:
         ValueError: If the group is another, the heads do not divide the channels, or a type of the
-            input or the output is not one that the group has.
+            output is none of the hidden features.
         ModuleNotFoundError: If the library of ``product`` is not installed.
 
     Reference:
@@ -122,6 +122,14 @@ class SteerableTransformer(nn.Module):
                 for degree in sorted(set(types))
             ]
         )
+        known = [ir for _, ir in hidden_types]
+        for _, ir in self.irreps_out:
+            if ir not in known:
+                raise ValueError(
+                    f"irreps_out asks for type {ir}, which the hidden features do not have: they "
+                    f"are {hidden_types}, of the degrees in types"
+                    + (" and of parity (-1)ˡ." if self.parity else ".")
+                )
         degree = max(types) if max_degree is None else max_degree
         kinds = [ir.l for _, ir in self.irreps_in + hidden_types + self.irreps_out]
         self.harmonics = Harmonics(degree, max(kinds))

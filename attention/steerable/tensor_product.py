@@ -24,13 +24,11 @@ from attention.neighborhoods import DenseNeighborhood, Neighborhood
 from attention.steerable.irreps import join_types, layout, split_types
 from attention.steerable.paths import columns_of, degrees_between, paths_between
 
-__all__ = ["Directions", "Harmonics", "Matrices", "PairProduct", "Slots", "degrees_between"]
-
-Matrices = dict[tuple[int, int], Tensor]
+__all__ = ["Directions", "Harmonics", "PairProduct", "Slots", "degrees_between"]
 
 
 class Harmonics(nn.Module):
-    """Spherical harmonics of directions, contracted with Clebsch-Gordan coefficients.
+    """Spherical harmonics of directions, and the coefficients of their products.
 
     Args:
         max_degree: Largest degree of the harmonics.
@@ -43,20 +41,19 @@ class Harmonics(nn.Module):
         super().__init__()
         self.max_degree = max_degree
         kinds = range(max_type + 1)
-        self.types = [
-            (a, c) for a in kinds for c in kinds if len(degrees_between(a, c, max_degree))
-        ]
         columns = []
-        for a, c in self.types:
-            found = []
-            for b in degrees_between(a, c, max_degree):
+        self._where: dict[tuple[int, int], tuple[int, int]] = {}
+        start = 0
+        for a, c in ((a, c) for a in kinds for c in kinds):
+            degrees = degrees_between(a, c, max_degree)
+            for b in degrees:
                 # Component normalization: a product of features of unit variance has unit variance.
                 coefficients = o3.wigner_3j(a, b, c, dtype=torch.float64) * (2 * c + 1) ** 0.5
                 column = coefficients.new_zeros((max_degree + 1) ** 2, 2 * c + 1, 2 * a + 1)
                 column[b * b : (b + 1) ** 2] = coefficients.permute(1, 2, 0)
-                found.append(column)
-            columns.append(torch.stack(found, -1).flatten(1))
-        self.sizes = [column.shape[1] for column in columns]
+                columns.append(column.flatten(1))
+            self._where[a, c] = start, len(degrees)
+            start += len(degrees) * (2 * c + 1) * (2 * a + 1)
         self.register_buffer("table", torch.cat(columns, 1), persistent=False)
 
     def forward(self, direction: Tensor) -> Tensor:
@@ -65,20 +62,23 @@ class Harmonics(nn.Module):
         values: Tensor = o3.spherical_harmonics(degrees, direction, False, "component")
         return values
 
-    def matrices(self, values: Tensor) -> Matrices:
-        """The matrices Σⱼ C_ijk Yⱼ from type to type.
+    def coefficients(self, a: int, c: int, degrees: Sequence[int]) -> Tensor:
+        """Clebsch-Gordan coefficients of the products of type a with harmonics to type c.
 
         Args:
-            values: What ``forward`` gives.
+            a: The type that is multiplied.
+            c: The type that comes out.
+            degrees: Degrees of the harmonics.
 
         Returns:
-            For types (a, c), matrices ``(pairs, 2c + 1, 2a + 1, degrees)`` for all degrees between.
+            ``(harmonics, degrees, 2c + 1, 2a + 1)``, zero for harmonics of other degrees.
         """
-        parts = (values @ self.table.to(values)).split(self.sizes, -1)
-        return {
-            (a, c): part.unflatten(-1, (2 * c + 1, 2 * a + 1, -1))
-            for (a, c), part in zip(self.types, parts, strict=True)
-        }
+        start, count = self._where[a, c]
+        size = (2 * c + 1) * (2 * a + 1)
+        found = self.table[:, start : start + count * size]
+        found = found.unflatten(1, (count, 2 * c + 1, 2 * a + 1))
+        first = abs(a - c)
+        return torch.stack([found[:, degree - first] for degree in degrees], 1)
 
 
 class Slots(NamedTuple):
@@ -122,22 +122,13 @@ class Directions:
         self.shape = direction.shape[:-1]
         self.values: Tensor = harmonics(direction.flatten(0, -2))
         self._harmonics = harmonics
-        self._matrices: Matrices | None = None
         self._rows: dict[tuple[int, Targets], Tensor] = {}
         self._in_slots: dict[tuple[int, int, tuple[int, ...]], Tensor] = {}
         self._slots: Slots | None = None
-
-    def matrix(self, a: int, c: int, degrees: tuple[int, ...]) -> Tensor:
-        """Matrices from type a to type c, ``(pairs, 2c + 1, 2a + 1, degrees)``."""
-        if self._matrices is None:
-            self._matrices = self._harmonics.matrices(self.values)
-        found = self._matrices[a, c]
-        if len(degrees) == found.shape[-1]:
-            return found
-        return found[..., [degree - abs(a - c) for degree in degrees]]
+        self._values_in_slots: Tensor | None = None
 
     def rows(self, a: int, targets: Targets) -> Tensor:
-        """Matrices from type a to several, ``(pairs, rows, 2a + 1)``.
+        """The matrices Σⱼ C_ijk Yⱼ from a type to several, ``(pairs, rows, 2a + 1)``.
 
         Args:
             a: The type that they turn.
@@ -146,16 +137,29 @@ class Directions:
         """
         key = a, targets
         if key not in self._rows:
-            parts = [self.matrix(a, c, degrees).mT.flatten(1, 2) for c, degrees in targets]
-            self._rows[key] = torch.cat(parts, 1)
+            table = torch.cat(
+                [
+                    self._harmonics.coefficients(a, c, degrees).transpose(1, 2).flatten(1, 2)
+                    for c, degrees in targets
+                ],
+                1,
+            )
+            self._rows[key] = (self.values @ table.flatten(1).to(self.values)).unflatten(
+                1, table.shape[1:]
+            )
         return self._rows[key]
 
     def in_slots(self, a: int, c: int, degrees: tuple[int, ...]) -> Tensor:
-        """Matrices from type a to type c, ``(slots, 2c + 1, (2a + 1) · degrees)``."""
+        """The matrices from a type to another, ``(slots, 2c + 1, (2a + 1) · degrees)``."""
+        if self._values_in_slots is None:
+            self._values_in_slots = self.values.index_select(0, self.slots.pair)
         key = a, c, degrees
         if key not in self._in_slots:
-            matrix = self.matrix(a, c, degrees).flatten(2)
-            self._in_slots[key] = matrix.index_select(0, self.slots.pair)
+            table = self._harmonics.coefficients(a, c, degrees).permute(0, 2, 3, 1).flatten(2)
+            values = self._values_in_slots
+            self._in_slots[key] = (values @ table.flatten(1).to(values)).unflatten(
+                1, table.shape[1:]
+            )
         return self._in_slots[key]
 
     @property

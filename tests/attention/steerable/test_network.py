@@ -208,11 +208,28 @@ def test_stacks_are_networks_side_by_side():
 
 
 def test_vectors_and_tensors_come_in_and_go_out():
+    """Velocities and angular momenta in, which reflections turn in two ways; tensors out."""
     torch.manual_seed(0)
     model = SteerableTransformer(
-        "2x0e + 1x1o", "1x1o + 1x2e", group=E(3), channels=2, types=[0, 1], layers=1, heads=1
-    )
-    assert model(torch.randn(1, 4, 5), torch.randn(1, 4, 3)).shape == (1, 4, 8)
+        "2x0e + 1x1o + 1x1e",
+        "1x0e + 1x1o + 1x2e + 1x3o",
+        group=E(3),
+        channels=2,
+        types=[0, 1, 2, 3],
+        layers=2,
+        heads=1,
+    ).eval()
+    features, points = torch.randn(1, 4, 8), torch.randn(1, 4, 3)
+    output = model(features, points)
+    assert output.shape == (1, 4, 16)
+    assert all(part.abs().max() > 1e-4 for part in output.split([1, 3, 5, 7], -1))
+    for mirror in (0, 1):
+        found, expected = moved(model, features, points, 0.3 + torch.rand(3), mirror, torch.ones(3))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    for number in range(2, 8):  # Every component of what comes in is seen.
+        changed = features.clone()
+        changed[..., number] += 1
+        assert (model(changed, points) - output).abs().max() > 1e-4
 
 
 def test_pooling():
@@ -256,6 +273,8 @@ def test_compiles_without_a_break():
         ({"types": []}, r"types \[\]"),
         ({"stacks": 3, "invariant": [Distance(), InverseDistance()]}, "3 stacks cannot be divided"),
         ({"hidden": 0}, "at least 1 hidden unit"),
+        ({"out": "1x3o"}, r"irreps_out asks for type 3e, .* 4x0e\+4x1e\+4x2e"),
+        ({"out": "1x1e", "group": E(3)}, r"type 1e, .* of parity"),
         ({"product": "fast"}, "product is one of 'fused', 'e3nn', 'cuequivariance'; got 'fast'"),
     ],
     ids=str,
