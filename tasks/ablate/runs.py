@@ -30,6 +30,7 @@ from tasks.record import Record
 METRICS = "metrics.json"
 PROGRESS = "progress.json"
 LOG = "log.txt"
+TORN = ".*.tmp"  # Left by a process that was killed while it wrote.
 
 _WAIT = 60.0  # seconds for a process whose parent was killed to be gone
 
@@ -158,6 +159,8 @@ def train(job: Job) -> None:
     silence_noise()
     job.folder.mkdir(parents=True, exist_ok=True)
     with locked(job.folder / ".lock", _WAIT):
+        for torn in job.folder.rglob(TORN):
+            torn.unlink()
         if (job.folder / METRICS).exists():
             return
         if (job.folder / "checkpoints" / "last.ckpt").exists():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.ablate.grid import Run
-from tasks.ablate.runs import METRICS, PROGRESS, Job, locked
+from tasks.ablate.runs import METRICS, PROGRESS, TORN, Job, locked
 from tasks.ablate.study import Study, differences
 from tasks.cache import write_atomic
 from tasks.cli import UserError
@@ -60,6 +60,8 @@ class Store:
                     f"folder: another ablate works on {self.folder}; wait for it, or name another "
                     "folder by --folder."
                 ) from None
+            for torn in self.folder.glob(TORN):
+                torn.unlink()
             yield
 
     def holds(self, study: Study) -> bool:

@@ -57,7 +57,7 @@ class Processes(Workers):
     def carry_out(self, jobs: Sequence[Job]) -> Generator[list[Outcome]]:
         devices: queue.Queue[dict[str, str]] = queue.Queue()
         for worker in range(self.workers):
-            devices.put(_device(worker))
+            devices.put(device_of(worker))
 
         running: set[FreshProcess] = set()
 
@@ -155,8 +155,12 @@ def _carry_out_on_a_node(job: Job, folder: Path) -> str | None:
     return FreshProcess(job, {}).result()
 
 
-def _device(worker: int) -> dict[str, str]:
-    """The GPU of a worker, as an environment variable; the workers take turns."""
+def device_of(worker: int) -> dict[str, str]:
+    """The GPU of a worker, as an environment variable; the workers take turns.
+
+    Args:
+        worker: The number of the worker.
+    """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     known = named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
     return {"CUDA_VISIBLE_DEVICES": known[worker % len(known)]} if known else {}

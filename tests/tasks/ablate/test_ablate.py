@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from tasks.ablate import Study
+from tasks.ablate.workers import device_of
 from tasks.cli import main
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -355,6 +356,12 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(folder):
     write({**STUDY, "grid": grid})
     assert ablate() == 0
     assert outcome(torn) == outcome(Path("reference"))
+
+
+def test_runs_take_turns_on_the_gpus_that_are_visible(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    found = [device_of(worker)["CUDA_VISIBLE_DEVICES"] for worker in range(5)]
+    assert found == ["3", "5", "3", "5", "3"]
 
 
 # ---- Ray -------------------------------------------------------------------------------------
