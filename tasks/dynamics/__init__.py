@@ -11,6 +11,7 @@ from tasks.dynamics.fields import (
     LearnedHamiltonian,
     LearnedPotential,
     LieHamiltonian,
+    LinearReadout,
 )
 from tasks.dynamics.hamiltonian import Field, HamiltonianField
 from tasks.dynamics.integrators import RK4, Adaptive, DivergenceError, Integrator, Leapfrog
@@ -41,6 +42,7 @@ __all__ = [
     "LearnedHamiltonian",
     "LearnedPotential",
     "LieHamiltonian",
+    "LinearReadout",
     "Loss",
     "PendulumChain",
     "Planets",

@@ -57,7 +57,8 @@ class DynamicsModel(TaskModel):
         warmup: float = 0.02,
     ) -> None:
         super().__init__(learning_rate, weight_decay, warmup)
-        self.save_hyperparameters()
+        # A checkpoint that holds an object is not read under weights_only.
+        self.save_hyperparameters(ignore=["system"])
         self.system = system
         self.field = field(system)
         self.loss, self.integrator = loss, integrator

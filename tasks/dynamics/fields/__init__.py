@@ -7,7 +7,7 @@ from tasks.dynamics.fields.base import (
     LearnedPotential,
 )
 from tasks.dynamics.fields.graphs import HOGN, OGN
-from tasks.dynamics.fields.lie import LieHamiltonian
+from tasks.dynamics.fields.lie import LieHamiltonian, LinearReadout
 from tasks.dynamics.fields.perceptrons import FC, HFC
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "LearnedHamiltonian",
     "LearnedPotential",
     "LieHamiltonian",
+    "LinearReadout",
 ]

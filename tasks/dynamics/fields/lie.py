@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from attention import (
     AllPairs,
     BackendName,
     Count,
+    Fibres,
     Geometry,
-    InvariantHead,
+    Head,
     Kernel,
     LieTransformer,
     NeighborhoodRule,
@@ -22,6 +23,31 @@ from attention import (
 from liegroups import T2, Haar, Invariant, LieGroup, RelativePose, Sampler
 from tasks.dynamics.fields.base import LearnedKinetic, LearnedPotential, generator_of
 from tasks.dynamics.systems import System
+
+
+class LinearReadout(Head):
+    """A linear function of the features, summed over the points and averaged over their lifts.
+
+    Energies of pairs that the kernels hold then add up as they are.
+
+    Args:
+        width: Number of features a point.
+        out_features: Number of outputs.
+        geometry: The space of the points and the invariant of their pairs.
+    """
+
+    is_per_point = False
+
+    def __init__(self, width: int, out_features: int, geometry: Geometry) -> None:
+        super().__init__(width, out_features, geometry)
+        self.linear = nn.Linear(width, out_features)
+
+    def forward(self, features: Tensor, fibres: Fibres, mask: Tensor | None, lifts: int) -> Tensor:
+        """Outputs ``(batch, out_features)``."""
+        values: Tensor = self.linear(features)
+        if mask is not None:
+            values = values.masked_fill(~mask[..., None], 0)
+        return values.sum(1) / lifts
 
 
 class LieHamiltonian(LearnedPotential):
@@ -43,6 +69,10 @@ class LieHamiltonian(LearnedPotential):
         kernel: Makes the kernel of each layer; ``LocationOnly`` is LieConv.
         normalizer: Turns logits into weights.
         neighborhood: Chooses the neighbors of each lifted point.
+        head: Makes the output: ``LinearReadout``, which adds up what the blocks found, or
+            ``InvariantHead``, a perceptron.
+        feature_scale: Factor on the features of the points. A layer norm sees a small feature
+            beside its bias nearly as it is, of a large one little more than the sign.
         kinetic: ``given``, the system's own, or ``learned``, a mass for each particle.
         backend: How to compute the attention: ``auto``, or a name of ``attention.BACKENDS``.
 
@@ -63,17 +93,20 @@ class LieHamiltonian(LearnedPotential):
         kernel: Callable[[int, int, Geometry], Kernel] = Sum,
         normalizer: Normalizer = Count(),  # noqa: B008 (immutable)
         neighborhood: NeighborhoodRule = AllPairs(),  # noqa: B008 (immutable)
-        kinetic: str = "given",
+        head: Callable[[int, int, Geometry], Head] = LinearReadout,
+        feature_scale: float = 1.0,
+        kinetic: Literal["given", "learned"] = "given",
         backend: BackendName = "auto",
     ) -> None:
         super().__init__(system)
-        if kinetic not in ("given", "learned"):
-            raise ValueError(f"kinetic: {kinetic!r}; accepted: given, learned.")
+        if not feature_scale > 0:
+            raise ValueError(f"feature_scale: {feature_scale}; accepted: above 0.")
         if kinetic == "learned" and not system.separable:
             raise ValueError(
                 f"kinetic: the kinetic energy of {type(system).__name__} depends on the positions "
                 "and is not learned; accepted: given."
             )
+        self.feature_scale = feature_scale
         self.network = LieTransformer(
             group,
             system.in_features,
@@ -86,7 +119,7 @@ class LieHamiltonian(LearnedPotential):
             kernel=kernel,
             normalizer=normalizer,
             neighborhood=neighborhood,
-            head=partial(InvariantHead, pooling="sum"),
+            head=head,
             backend=backend,
         )
         if self.network.space.point_dim != 2:
@@ -113,5 +146,6 @@ class LieHamiltonian(LearnedPotential):
     def potential(self, positions: Tensor, parameters: Tensor, seed: int | None = None) -> Tensor:
         features, points = self.system.scene(positions, parameters)
         generator = generator_of(seed, points.device)
+        features = self.feature_scale * features
         output: Tensor = self.network(features, points, generator=generator)
         return output[:, 0]

@@ -194,15 +194,10 @@ def linear_momentum(state: Tensor) -> Quantity:
 
 
 def angular_momentum(state: Tensor) -> Quantity:
-    """Σ q ∧ p about the centroid of the positions, compared with Σ |q||p|; in the plane.
-
-    About the centroid, because that of the origin of a drifting system grows with the distance.
-    Where the total momentum is zero the two agree.
-    """
+    """Σ q ∧ p about the origin of the plane, compared with Σ |q||p|."""
     positions, momenta = state[:, 0], state[:, 1]
-    arms = positions - positions.mean(1, keepdim=True)
-    wedge = arms[..., 0] * momenta[..., 1] - arms[..., 1] * momenta[..., 0]
-    scale = (arms.norm(dim=-1) * momenta.norm(dim=-1)).sum(-1)
+    wedge = positions[..., 0] * momenta[..., 1] - positions[..., 1] * momenta[..., 0]
+    scale = (positions.norm(dim=-1) * momenta.norm(dim=-1)).sum(-1)
     return Quantity(wedge.sum(-1, keepdim=True), scale)
 
 

@@ -1,0 +1,326 @@
+"""Learned fields: forces of an energy, and what their symmetries conserve."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from attention import InvariantHead, LinearLocation, LocationOnly, Product, SharedLocationMLP
+from liegroups import (
+    SE2,
+    SE3,
+    SO2,
+    T2,
+    AlgebraNorm,
+    Distance,
+    E,
+    Frames,
+    Haar,
+    RelativeMatrix,
+    RelativePose,
+    Trivial,
+)
+from tasks.dynamics import (
+    FC,
+    HFC,
+    HOGN,
+    OGN,
+    RK4,
+    Adaptive,
+    DivergenceError,
+    HamiltonianField,
+    Leapfrog,
+    LearnedHamiltonian,
+    LieHamiltonian,
+    PendulumChain,
+    Planets,
+    RollOut,
+    Slope,
+    Springs,
+    drifts,
+    roll_out,
+    squared_error,
+)
+
+LIE = partial(LieHamiltonian, width=16, layers=1, heads=4)
+CONVOLUTION = partial(LIE, kernel=partial(LocationOnly, location=SharedLocationMLP))
+FIELDS = {
+    "T2": partial(LIE, group=T2()),
+    "T2, perceptron": partial(LIE, group=T2(), head=partial(InvariantHead, pooling="sum")),
+    "SE2, frames": partial(LIE, group=SE2(), lift=Frames()),
+    "SE2, Haar": partial(LIE, group=SE2(), lift=Haar(count=2)),
+    "SE2, distances": partial(LIE, group=SE2(), invariant=Distance()),
+    # The angle between two points, which RelativePose sees, jumps at half a turn.
+    "SO2, frames": partial(LIE, group=SO2(), lift=Frames(), invariant=RelativeMatrix()),
+    "SO2, Haar": partial(LIE, group=SO2(), lift=Haar(count=2), invariant=RelativeMatrix()),
+    "E2": partial(LIE, group=E(2), invariant=Distance()),
+    "trivial": partial(LIE, group=Trivial(2)),
+    "LieConv": partial(CONVOLUTION, group=T2()),
+    "product, linear": partial(
+        LIE,
+        invariant=AlgebraNorm(),
+        kernel=partial(Product, location=LinearLocation),
+        feature_scale=0.1,
+    ),
+    "learned kinetic": partial(LIE, kinetic="learned"),
+    "HFC": partial(HFC, width=16, layers=2),
+    "FC": partial(FC, width=16, layers=2),
+    "OGN": partial(OGN, width=16),
+    "HOGN": partial(HOGN, width=16),
+}
+ENERGIES = [name for name in FIELDS if name not in ("FC", "OGN")]
+
+
+def drawn(system, count=3, seed=0):
+    return system.draw(count, np.random.default_rng(seed))
+
+
+def built(name, system=None, scale=1.0):
+    """A network in double precision with weights far from their start."""
+    torch.manual_seed(0)
+    field = FIELDS[name](system or Springs()).double().eval()
+    with torch.no_grad():
+        for parameter in field.parameters():
+            parameter += 0.1 * torch.randn_like(parameter) * scale
+    return field
+
+
+@pytest.fixture(params=FIELDS)
+def name(request):
+    return request.param
+
+
+# ---- fields and energies ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+def test_the_field_is_that_of_the_energy(name):
+    """Against differences of the energy, with the signs of Hamilton's equations."""
+    system = Springs(particles=3)
+    field = built(name, system)
+    state, parameters = drawn(system, 2)
+    found = field.of(parameters)(state).detach()
+    step = 1e-5
+    slope = torch.zeros_like(state)
+    with torch.no_grad():
+        for place in np.ndindex(*state.shape[1:]):
+            shift = torch.zeros_like(state)
+            shift[(slice(None), *place)] = step
+            up, down = (field.energy(state + sign * shift, parameters) for sign in (1, -1))
+            slope[(slice(None), *place)] = (up - down) / (2 * step)
+    expected = torch.stack((slope[:, 1], -slope[:, 0]), 1)
+    # The lifts of frames and the noise of a difference leave an error of second order.
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+def test_what_was_learned_is_conserved_to_the_accuracy_of_the_integrator(name):
+    system = Springs(particles=3)
+    field = built(name, system)
+    assert isinstance(field, LearnedHamiltonian)
+    state, parameters = drawn(system, 2)
+    with torch.no_grad():
+        states = roll_out(system, field.of(parameters), Adaptive(1e-10, 1e-10), state, 30)
+        energies = torch.stack([field.energy(each, parameters) for each in states.unbind(1)])
+    assert float((states[:, -1] - state).abs().max()) > 1e-2  # They do move.
+    assert float((energies - energies[0]).abs().max()) < 1e-7
+
+
+def test_fields_of_every_system_have_gradients(name):
+    for system in (Springs(), Planets(), PendulumChain()):
+        if name == "learned kinetic" and not system.separable:
+            continue
+        torch.manual_seed(0)
+        field = FIELDS[name](system)
+        state, parameters = (part.float() for part in drawn(system))
+        states = system.trajectory(state, parameters, 5).float()
+        for loss in (RollOut(), Slope()):
+            field.zero_grad()
+            loss(system, field.of(parameters, 3), states).backward()
+            gradients = [p.grad for p in field.parameters() if p.grad is not None]
+            assert gradients
+            assert all(gradient.isfinite().all() for gradient in gradients)
+            assert any(gradient.abs().max() > 0 for gradient in gradients)
+
+
+def test_derivatives_of_a_roll_out_by_weights():
+    """Through the forces, so second derivatives of the network, against differences."""
+    system = Springs(particles=2)
+    field = built("SE2, frames", system)
+    state, parameters = drawn(system, 1)
+    true = system.trajectory(state, parameters, 3)
+    weights = field.network.blocks[0].attention.value.weight
+    loss = RollOut()
+    (gradient,) = torch.autograd.grad(loss(system, field.of(parameters), true), weights)
+    step = 1e-6
+    for place in [(0, 0), (3, 5), (7, 2)]:
+        values = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weights[place] += sign * step
+            values.append(float(loss(system, field.of(parameters), true).detach()))
+            with torch.no_grad():
+                weights[place] -= sign * step
+        expected = (values[0] - values[1]) / (2 * step)
+        assert float(gradient[place]) == pytest.approx(expected, rel=1e-4, abs=1e-11)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_fields_work_without_gradients(name, mode):
+    system = Springs()
+    field = built(name)
+    state, parameters = drawn(system)
+    expected = RK4()(field.of(parameters), state, torch.tensor([0.0, 0.01])).detach()
+    with mode():
+        found = RK4()(field.of(parameters.clone()), state.clone(), torch.tensor([0.0, 0.01]))
+        assert not found.requires_grad
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_graph_networks_do_not_see_the_order_of_particles():
+    system = Springs()
+    state, parameters = drawn(system)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    for name in ("OGN", "HOGN"):
+        field = built(name)
+        found = field.of(parameters[:, order])(state[:, :, order])
+        torch.testing.assert_close(found, field.of(parameters)(state)[:, :, order])
+
+
+def test_lifts_stay_along_a_trajectory_and_differ_between_seeds():
+    state, parameters = drawn(Springs())
+    field = built("SE2, Haar").train()
+    first, again, other = (field.of(parameters, seed)(state) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other, rtol=1e-3)
+    field.eval()
+    assert torch.equal(field.of(parameters)(state), field.of(parameters)(state))
+
+
+# ---- Noether ---------------------------------------------------------------------------------
+
+CONSERVES = {  # By group: momentum, angular momentum.
+    "T2": (True, False),
+    "SE2, frames": (True, True),
+    "SE2, Haar": (True, False),
+    "SE2, distances": (True, True),
+    "SO2, frames": (False, True),
+    "E2": (True, True),
+    "trivial": (False, False),
+    "HFC": (False, False),
+    "OGN": (False, False),
+}
+
+
+@pytest.mark.parametrize("name", CONSERVES)
+def test_each_symmetry_conserves_its_quantity(name):
+    """By leapfrog, which conserves what the symmetries do to rounding."""
+    system = Springs()
+    state, parameters = drawn(system, 4)
+    field = built(name, scale=3.0).of(parameters)
+    integrator = Leapfrog() if isinstance(field, HamiltonianField) else RK4()
+    with torch.no_grad():
+        states = roll_out(system, field, integrator, state, 60)
+    found = drifts(system, states, parameters)
+    for quantity, conserved in zip(("momentum", "angular_momentum"), CONSERVES[name], strict=True):
+        worst = float(found[quantity].max())
+        assert (worst < 1e-12) == conserved, (quantity, worst)
+        assert conserved or worst > 1e-6
+
+
+# ---- degenerate clouds -----------------------------------------------------------------------
+
+
+def test_coincident_particles_have_finite_forces_and_gradients(name):
+    system = Springs()
+    state, parameters = drawn(system)
+    state[:, 0, 1:] = state[:, 0, :1]
+    field = built(name)
+    loss = RollOut()(system, field.of(parameters), torch.stack([state] * 4, 1))
+    loss.backward()
+    assert loss.isfinite()
+    for parameter in field.parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all()
+
+
+def test_one_particle_moves(name):
+    system = Springs(particles=1)
+    field = built(name, system)
+    state, parameters = drawn(system)
+    state[:, 1] = 1.0
+    with torch.no_grad():
+        states = roll_out(system, field.of(parameters), RK4(), state, 10)
+    assert states.isfinite().all()
+    if name in ("T2", "SE2, frames", "E2", "LieConv"):
+        # Nothing to push against: a straight line.
+        line = state[:, 0, 0] + 0.09 * state[:, 1, 0] / parameters[:, 0, :1]
+        torch.testing.assert_close(states[:, -1, 0, 0], line)
+
+
+def test_a_wild_field_is_reported_as_divergence():
+    system = Springs()
+    field = built("FC")
+    with torch.no_grad():
+        field.network[-1].weight *= 1e6
+    state, parameters = drawn(system)
+    with torch.no_grad(), pytest.raises(DivergenceError, match=r"step \d+ of 99, before time"):
+        roll_out(system, field.of(parameters), RK4(), state, 100)
+
+
+# ---- losses and metrics ----------------------------------------------------------------------
+
+
+def test_the_true_field_has_no_loss():
+    system = Springs()
+    state, parameters = drawn(system, 20)
+    states = system.trajectory(state, parameters, 5)
+    true = HamiltonianField(system, parameters)
+    scale = true(state).square().mean()
+    assert float(RollOut()(system, true, states)) < 1e-9
+    assert float(Slope()(system, true, states)) < 1e-6 * float(scale)
+
+
+def test_the_difference_of_the_slope_is_of_fourth_order():
+    losses = []
+    for spacing in (0.004, 0.002):
+        system = Springs(spacing=spacing)
+        state, parameters = drawn(system, 20)
+        states = system.trajectory(state, parameters, 5)
+        losses.append(float(Slope()(system, HamiltonianField(system, parameters), states)))
+    assert np.log2(losses[0] / losses[1]) / 2 == pytest.approx(4, abs=0.5)
+
+
+def test_squared_error_is_a_mean_over_everything_but_systems_and_times():
+    a, b = (torch.randn(3, 7, 2, 6, 2) for _ in range(2))
+    expected = [[((a[i, j] - b[i, j]) ** 2).mean() for j in range(7)] for i in range(3)]
+    torch.testing.assert_close(squared_error(a, b), torch.tensor(expected))
+
+
+# ---- what is refused -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: LieHamiltonian(Springs(), group=SE3()), "in the plane"),
+        (lambda: LieHamiltonian(PendulumChain(), kinetic="learned"), "PendulumChain"),
+        (lambda: LieHamiltonian(Springs(), feature_scale=0.0), "feature_scale: 0.0"),
+        (lambda: LieHamiltonian(Springs(), heads=5), "heads"),
+        (lambda: HFC(Springs(), width=0), "width: 0"),
+        (lambda: FC(Springs(), layers=0), "layers: 0"),
+        (lambda: HOGN(Springs(), width=0), "width: 0"),
+        (lambda: LieHamiltonian(Springs(), group=E(2), invariant=RelativePose()), "RelativePose"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_slope_needs_five_points():
+    system = Springs()
+    state, parameters = drawn(system)
+    states = system.trajectory(state, parameters, 4)
+    with pytest.raises(ValueError, match="5 points in time; got 4"):
+        Slope()(system, built("T2").of(parameters), states)

@@ -1,0 +1,300 @@
+"""Training on trajectories, and the commands."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from attention import LinearLocation, Product
+from liegroups import AlgebraNorm
+from tasks.cli import main
+from tasks.dynamics import (
+    HFC,
+    DynamicsData,
+    DynamicsModel,
+    LieHamiltonian,
+    Planets,
+    RollOut,
+    Slope,
+    Springs,
+)
+
+ROOT = Path(__file__).resolve().parents[3]
+QUICK = str(ROOT / "tasks/configs/dynamics/quick.yaml")
+SMALL = [
+    "--data.train_systems=24",
+    "--data.val_systems=8",
+    "--data.test_systems=6",
+    "--data.batch_size=8",
+    "--data.repeats=1",
+    "--trainer.max_epochs=2",
+    "--trainer.enable_progress_bar=false",
+    "--model.field.width=16",
+    "--model.field.heads=4",
+]
+FIELD = partial(
+    LieHamiltonian,
+    invariant=AlgebraNorm(),
+    kernel=partial(Product, location=LinearLocation),
+    feature_scale=0.1,
+    width=16,
+    layers=1,
+    heads=4,
+)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("dynamics")
+
+
+def data(cache, **settings):
+    counts = {"train_systems": 20, "val_systems": 10, "test_systems": 20, "batch_size": 10}
+    return DynamicsData(**(counts | settings), folder=str(cache))
+
+
+def trainer(folder, epochs, **settings):
+    return pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        default_root_dir=folder,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        **settings,
+    )
+
+
+# ---- training --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [RollOut(), Slope()], ids=repr)
+def test_a_short_training_lowers_both_errors(cache, tmp_path, loss):
+    torch.manual_seed(0)
+    model = DynamicsModel(field=FIELD, loss=loss, learning_rate=1e-2)
+    parts = data(cache, repeats=20)
+    run = trainer(tmp_path, 4, gradient_clip_val=10.0)
+    run.fit(model, datamodule=parts)
+    found = run.test(model, datamodule=parts, verbose=False)[0]
+    short, long = parts.still_error
+    assert found["test/mse_5"] < 0.05 * short
+    assert found["test/mse_100"] < 0.5 * long
+
+
+def test_a_perfect_model_has_the_error_of_the_integrator_alone(cache, tmp_path):
+    class True_(HFC):
+        def potential(self, positions, parameters, seed=None):
+            return self.system.potential(positions, parameters)
+
+    model = DynamicsModel(field=True_).double()
+    parts = data(cache)
+    found = trainer(tmp_path, 1).test(model, datamodule=parts, verbose=False)[0]
+    # In single precision; Runge-Kutta steps of 0.01 leave 4e-11 and 2e-8.
+    assert found["test/mse_5"] < 1e-9
+    assert found["test/mse_100"] < 1e-6
+    drifts = {k: v for k, v in model.results().items() if k.startswith("drift/")}
+    assert set(drifts) == {
+        "drift/energy",
+        "drift/momentum",
+        "drift/angular_momentum",
+        "drift/learned_energy",
+    }
+    assert max(drifts.values()) < 1e-4
+
+
+def test_errors_are_means_over_systems_and_points(cache, tmp_path):
+    torch.manual_seed(0)
+    model = DynamicsModel(field=FIELD)
+    parts = data(cache)
+    found = trainer(tmp_path, 1).test(model, datamodule=parts, verbose=False)[0]
+    test = parts.part("test")
+    batch = next(iter(parts.test_dataloader()))
+    predicted = model.eval()(batch).detach()
+    error = (predicted.double() - test.states).square()
+    assert found["test/mse_100"] == pytest.approx(float(error.mean()), rel=1e-3)
+    assert found["test/mse_5"] == pytest.approx(float(error[:, :5].mean()), rel=1e-3)
+
+
+# ---- data ------------------------------------------------------------------------------------
+
+
+def test_batches_go_through_all_systems_in_an_order_of_their_own(cache):
+    parts = data(cache, train_systems=23, repeats=2)
+    parts.setup("fit")
+    loader = parts.train_dataloader()
+    assert len(loader) == 6
+    epochs = []
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        rows = torch.cat([batch.index for batch in loader])
+        assert sorted(rows.tolist()) == sorted([*range(23)] * 2)
+        epochs.append(rows)
+    assert not torch.equal(*epochs)
+    assert not torch.equal(epochs[0][:23], epochs[0][23:])
+
+
+def test_test_systems_do_not_depend_on_the_seed(cache):
+    first, second = data(cache, seed=0), data(cache, seed=5)
+    for part, same in (("train", False), ("val", False), ("test", True)):
+        for each in (first, second):
+            each.setup()
+        assert torch.equal(first.part(part).states, second.part(part).states) == same
+
+
+def test_a_stage_makes_what_it_needs(tmp_path):
+    parts = data(tmp_path)
+    parts.setup("test")
+    assert len(list(tmp_path.rglob("*.npz"))) == 1
+    with pytest.raises(RuntimeError, match="setup"):
+        parts.part("train")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"train_systems": 0}, "train_systems: 0"),
+        ({"chunk": 1}, "chunk: 1"),
+        ({"seed": -1}, "seed: -1"),
+        ({"system": Springs(points=60)}, "system.points: 60"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(settings, words):
+    with pytest.raises(ValueError, match=words):
+        DynamicsData(**settings)
+
+
+def test_data_of_another_system_and_stretches_too_short_are_refused(cache, tmp_path):
+    with pytest.raises(ValueError, match=r"model.system is Springs.* data.system is Planets"):
+        trainer(tmp_path, 1).fit(DynamicsModel(), datamodule=data(cache, system=Planets()))
+    with pytest.raises(ValueError, match=r"data.chunk: 4 points; Slope needs 5"):
+        model = DynamicsModel(loss=Slope())
+        trainer(tmp_path, 1).fit(model, datamodule=data(cache, chunk=4))
+
+
+# ---- the command line ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lie_attention(monkeypatch, tmp_path, cache):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIE_ATTENTION_CACHE", str(cache))
+
+    def run(*args):
+        monkeypatch.setattr("sys.argv", ["lie-attention"])
+        main([str(arg) for arg in args])
+
+    return run
+
+
+@pytest.fixture
+def refusal(lie_attention, capsys):
+    def run(*args):
+        with pytest.raises(SystemExit) as left:
+            lie_attention(*args)
+        assert left.value.code not in (0, None)
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    return run
+
+
+def test_a_run_is_trained_tested_and_taken_up_again(lie_attention, refusal, capsys):
+    folder = Path("runs/first")
+    lie_attention("fit", "--config", QUICK, *SMALL, "--run", folder)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["system"] == "Springs"
+    assert (metrics["train/systems"], metrics["test/systems"]) == (24, 6)
+    assert 0 < metrics["test/mse_5"] < metrics["test/mse_100"]
+    assert metrics["reference/energy_drift"] < 1e-11
+    assert metrics["drift/momentum"] < 1e-5
+    for name in ("learning_curve", "trajectories", "error", "conserved"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "Roll-out error on 6 systems of Springs" in capsys.readouterr().out
+
+    lie_attention("test", "--run", folder)
+    again = json.loads((folder / "metrics.json").read_text())
+    for name in ("test/mse_5", "test/mse_100"):
+        assert again[name] == pytest.approx(metrics[name], rel=1e-4)
+
+    lie_attention("predict", "--run", folder)
+    header, *lines = (folder / "predictions.csv").read_text().splitlines()
+    assert header.startswith("system,position x of particle 0,position y of particle 0")
+    table = np.array([[float(x) for x in line.split(",")] for line in lines])
+    assert table.shape == (6, 1 + 24)
+    assert np.isfinite(table).all()
+
+    message = refusal("test", "--run", folder, "--data.system.particles=5")
+    assert "particles=5" in message
+    assert "trained on" in message
+
+
+def test_a_checkpoint_gives_the_model_back(lie_attention, cache):
+    lie_attention("fit", "--config", QUICK, *SMALL, "--run", "first")
+    path = "first/checkpoints/best.ckpt"
+    loaded = [
+        DynamicsModel.load_from_checkpoint(path, weights_only=True, system=Springs()).eval()
+        for _ in range(2)
+    ]
+    parts = data(cache)
+    parts.setup("test")
+    batch = next(iter(parts.test_dataloader()))
+    assert torch.equal(loaded[0](batch), loaded[1](batch))
+
+
+@pytest.mark.parametrize("field", ["FC", "HFC", "OGN", "HOGN"])
+def test_baselines_are_named_on_the_command_line(lie_attention, field):
+    lie_attention(
+        "fit", "--config", QUICK, *SMALL[:-2], f"--model.field={field}",
+        "--model.field.width=16", "--trainer.max_epochs=1", "--run", "one",
+    )  # fmt: skip
+    metrics = json.loads(Path("one/metrics.json").read_text())
+    assert metrics["field"] == field
+    assert metrics["test/mse_5"] > 0
+    assert ("drift/learned_energy" in metrics) == (field in ("HFC", "HOGN"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["--data.system=Rockets"], ["'Rockets'", "Planets", "MySystem"]),
+        (["--data.system.particles=0"], ["particles: 0"]),
+        (["--model.field.group=SE3"], ["SE3()", "plane"]),
+        (["--model.field=Perceptron"], ["'Perceptron'", "HOGN", "MyLearnedField"]),
+        (["--model.integrator=Euler"], ["'Euler'", "Leapfrog"]),
+        (["--data.chunk=4"], ["data.chunk: 4"]),
+    ],
+    ids=lambda value: value[-1],
+)
+def test_a_wrong_setting_is_named(refusal, settings, words):
+    message = refusal("fit", "--config", QUICK, *SMALL, *settings)
+    for word in words:
+        assert word in message
+
+
+def test_a_resumed_run_ends_like_an_uninterrupted_one(lie_attention, monkeypatch):
+    # Haar lifts, so that the randomness of a step is tried too.
+    settings = ["fit", "--config", QUICK, *SMALL, "--trainer.max_epochs=3"]
+    settings += ["--model.field.group=SE2", "--model.field.invariant=RelativePose"]
+    lie_attention(*settings, "--run", "whole")
+    steps, step = iter(range(1000)), DynamicsModel.training_step
+
+    def interrupted(self, batch):
+        if next(steps) == 4:  # Within the second of three epochs of three batches.
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DynamicsModel, "training_step", interrupted)
+        with pytest.raises(SystemExit):
+            lie_attention(*settings, "--run", "part")
+    lie_attention("fit", "--resume", "part")
+    ends = [
+        torch.load(Path(folder) / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for folder in ("whole", "part")
+    ]
+    for name, expected in ends[0].items():
+        torch.testing.assert_close(ends[1][name], expected, rtol=0, atol=0)
