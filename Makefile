@@ -3,13 +3,15 @@
 #   PYTHON     the interpreter that makes .venv; 3.11 or later
 #   PIP_FLAGS  more arguments for pip, for example an index with another build of torch
 #   WORKERS    test processes that run side by side
-#   MARKS      which tests to run, by their marks
+#   MARKS      which tests to run, by their marks: all by MARKS="slow or not slow"
+#   TESTS      folders or files of tests; all when empty
 
 ARGS ?=
 PYTHON ?=
 PIP_FLAGS ?=
 WORKERS ?= 2
 MARKS ?= not slow
+TESTS ?=
 
 BIN := .venv/bin
 PACKAGES := liegroups attention tasks
@@ -28,11 +30,12 @@ train: setup ## Train on QM9 for a few minutes; more arguments in ARGS="--model.
 
 # One torch thread a process: the processes share the cores already.
 test: setup ## Run the tests and the examples in the docs; select some with ARGS="-k so3"
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m '$(MARKS)' $(ARGS)
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m '$(MARKS)' $(TESTS) $(ARGS)
 
 test-deep: export HYPOTHESIS_PROFILE = deep
 test-deep: MARKS = slow or not slow
-test-deep: test ## Run all tests, on every group, with many more examples for each law
+test-deep: TESTS = tests/liegroups
+test-deep: test ## Hold every group to its laws on 2,000 examples each; takes hours
 
 lint: setup ## Check style, format, types and the direction of imports
 	$(BIN)/ruff check .

@@ -28,7 +28,7 @@ import importlib.metadata
 from argparse import ArgumentParser
 from collections.abc import Callable
 from statistics import median
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import torch
@@ -225,9 +225,9 @@ def _with_backward(case: Case) -> Callable[[], object]:
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    start = perf_counter()
+    start = process_time()
     result = run()
-    seconds = perf_counter() - start
+    seconds = process_time() - start
     del result
     return seconds
 
@@ -319,7 +319,7 @@ def main() -> None:
     left_out = "".join(f" Not installed: {library}." for library in missing)
     too_slow = ", ".join(" ".join(key) for key in sorted(slow))
     notes = (
-        f"Medians, one thread, float32 (scipy and geomstats: float64), {versions}. Direction "
+        f"Medians of the processor's time, one thread, float32 (scipy and geomstats: float64), {versions}. Direction "
         "'backward' is the forward and the backward pass together. Each library keeps its own "
         "representation of elements; ours is the matrix. pytorch3d could not be installed."
         f"{left_out}" + (f" Left out at 1,000,000, as too slow: {too_slow}." if too_slow else "")
