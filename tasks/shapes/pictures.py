@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +13,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tasks.shapes.data import Shapes
-from tasks.shapes.motions import MOTIONS, Motion
+from tasks.shapes.motions import Motion
 from tasks.shapes.patterns import Patterns
 
 _POINT, _RIGHT, _WRONG, _GUIDE = "#2457a6", "#3a3f4b", "#c8502d", "#8a8fa3"
 _SETS = {"D": "#2457a6", "T2": "#6f9bd8", "SE2": "#c8502d"}
+_COLORS = ("#8a8fa3", "#2457a6", "#c8502d", "#5a9a5a", "#b08a2e", "#7a4fa3")
 _COLUMNS = 4
 _SHOWN = 8
+
+CELLS = (("D", "D"), ("D", "T2"), ("D", "SE2"), ("T2", "T2"), ("T2", "SE2"), ("SE2", "SE2"))
+"""The published pairs of training and test set."""
+
+PUBLISHED = {
+    name: dict(zip(CELLS, values, strict=True))
+    for name, values in {
+        "SetTransformer": (0.58, 0.44, 0.44, 0.61, 0.51, 0.55),
+        "LieTransformer-T2": (0.75, 0.75, 0.63, 0.75, 0.63, 0.70),
+        "LieTransformer-SE2": (0.71, 0.71, 0.69, 0.71, 0.69, 0.72),
+    }.items()
+}
+"""Published accuracies (Hutchinson et al. 2021) by network and cell."""
 
 
 def draw_clouds(
@@ -163,7 +179,115 @@ def _counted(shapes: Sequence[str], counts: npt.NDArray[np.int64]) -> str:
     return ",\n".join(", ".join(part) for part in (first, second) if part) or "nothing"
 
 
-PICTURES = {"clouds": draw_clouds}
-"""What ``lie-attention plot shapes`` draws, the first by default."""
+def draw_table(results: str = "results/shapes/table.json", path: str = "shapes_table.png") -> Path:
+    """Draw the accuracy of each network for each pair of training and test set.
 
-__all__ = ["MOTIONS", "PICTURES", "draw_accuracy", "draw_clouds", "draw_predictions"]
+    Args:
+        results: A file with rows of ``network``, ``train``, ``test``, ``seed`` and ``accuracy``.
+        path: Where the picture goes.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If the file holds no such rows.
+    """
+    rows = read_rows(results, ("network", "train", "test", "seed", "accuracy"))
+    networks = list(dict.fromkeys(str(row["network"]) for row in rows))
+    cells = [cell for cell in CELLS if any((row["train"], row["test"]) == cell for row in rows)]
+    figure = Figure(figsize=(7.5, 1.2 + 0.42 * len(networks)), layout="constrained")
+    axes = figure.subplots(1, len(cells), sharey=True, squeeze=False)[0]
+    place = np.arange(len(networks))[::-1]
+    for panel, cell in zip(axes, cells, strict=True):
+        for y, network in zip(place, networks, strict=True):
+            found = [
+                row["accuracy"]
+                for row in rows
+                if (row["network"], row["train"], row["test"]) == (network, *cell)
+            ]
+            if found:
+                panel.scatter(found, [y] * len(found), s=14, color=_POINT, alpha=0.7, linewidths=0)
+                panel.plot([np.mean(found)] * 2, [y - 0.25, y + 0.25], color=_POINT)
+            published = PUBLISHED.get(network.partition(",")[0], {}).get(cell)
+            if published is not None:
+                panel.scatter(published, y, marker="|", s=90, color=_WRONG)
+        panel.set_title(f"{cell[0]} → {cell[1]}", fontsize=9)
+        panel.set(xlim=(0.4, 1.0), ylim=(-0.6, len(networks) - 0.4))
+        panel.grid(axis="x", color="#e4e6ec")
+        panel.tick_params(labelsize=7)
+        panel.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(place, networks, fontsize=8)
+    figure.supxlabel("accuracy: each seed, their mean (line), published (red)", fontsize=8)
+    return _save(figure, path)
+
+
+def draw_invariance(
+    results: str = "results/shapes/invariance.json", path: str = "shapes_invariance.png"
+) -> Path:
+    """Draw the error of invariance against the number of lift samples.
+
+    Args:
+        results: A file with rows of ``weights``, ``lift``, ``samples``, ``error`` and, for a lift
+            without a number of samples, ``samples`` of null.
+        path: Where the picture goes.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If the file holds no such rows.
+    """
+    rows = read_rows(results, ("weights", "lift", "samples", "error"))
+    panels = list(dict.fromkeys(str(row["weights"]) for row in rows))
+    figure = Figure(figsize=(4.2 * len(panels), 3.8), layout="constrained")
+    for axes, weights in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        lifts = dict.fromkeys(str(row["lift"]) for row in rows if row["weights"] == weights)
+        for color, lift in zip(_COLORS, lifts, strict=False):
+            own = [row for row in rows if (row["weights"], row["lift"]) == (weights, lift)]
+            if own[0]["samples"] is None:
+                axes.axhline(own[0]["error"], color=color, linestyle="--", label=lift)
+                continue
+            x, y = zip(*((row["samples"], row["error"]) for row in own), strict=True)
+            axes.plot(x, y, color=color, marker="o", markersize=3, label=lift)
+        axes.set(xscale="log", yscale="log", xlabel="elements over each point")
+        axes.set_title(weights, fontsize=9)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.grid(color="#e4e6ec")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=7)
+    figure.axes[0].set_ylabel("median of the largest change of a score")
+    return _save(figure, path)
+
+
+def read_rows(path: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a file of results.
+
+    Args:
+        path: The file.
+        keys: What each row must have.
+
+    Raises:
+        ValueError: If there is no such file, or a row lacks a key.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"results: there is no file {path}.")
+    try:
+        rows = json.loads(Path(path).read_text())["rows"]
+        lacking = [key for key in keys if any(key not in row for row in rows)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"results: {path} is no file of results with rows.") from error
+    if not rows or lacking:
+        raise ValueError(f"results: the rows of {path} have no {', '.join(lacking or keys)}.")
+    return list(rows)
+
+
+def _save(figure: Figure, path: str) -> Path:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    return Path(path)
+
+
+PICTURES = {"clouds": draw_clouds, "table": draw_table, "invariance": draw_invariance}
+"""What ``lie-attention plot shapes`` draws, the first by default."""
