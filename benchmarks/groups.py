@@ -319,9 +319,10 @@ def main() -> None:
     left_out = "".join(f" Not installed: {library}." for library in missing)
     too_slow = ", ".join(" ".join(key) for key in sorted(slow))
     notes = (
-        f"Medians of the processor's time, one thread, float32 (scipy and geomstats: float64), {versions}. Direction "
-        "'backward' is the forward and the backward pass together. Each library keeps its own "
-        "representation of elements; ours is the matrix. pytorch3d could not be installed."
+        "Medians of the processor's time, one thread, float32 (scipy and geomstats: float64), "
+        f"{versions}. Direction 'backward' is the forward and the backward pass together. Each "
+        "library keeps its own representation of elements; ours is the matrix. pytorch3d could "
+        "not be installed."
         f"{left_out}" + (f" Left out at 1,000,000, as too slow: {too_slow}." if too_slow else "")
     )
     if (options.batches, options.groups) == (list(REPEATS), list(GROUPS)):
