@@ -1,0 +1,149 @@
+"""Trained models as calculators of ASE, for molecular dynamics and relaxation."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator as ASECalculator
+from ase.calculators.calculator import all_changes
+from ase.data import chemical_symbols
+
+from tasks.md17.batches import element_features
+from tasks.md17.data import Statistics
+from tasks.md17.forces import energy_and_forces
+from tasks.md17.frames import LEAST_DISTANCE
+from tasks.md17.model import MD17Model
+from tasks.md17.units import ELECTRONVOLT
+
+logger = logging.getLogger(__name__)
+
+
+class Calculator(ASECalculator):
+    """Energy in eV and forces in eV/angstrom by a model that was trained on a molecule.
+
+    The energy is the total energy of the level of theory that the model was trained on, and the
+    forces are its exact negative gradient, so dynamics conserve it.
+
+    Args:
+        path: The folder of a run, whose best weights are taken, or a checkpoint.
+        dtype: Floating type to compute in. In float32 the energy has about seven digits of its
+            difference to the training mean, not of its total.
+
+    Raises:
+        ValueError: If the path is neither, or the checkpoint is not one of the MD17 task.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> atoms = molecule("CH3CH2OH")
+        >>> atoms.calc = Calculator("runs/ethanol")  # doctest: +SKIP
+        >>> atoms.get_potential_energy()  # doctest: +SKIP
+        -4209.6
+    """
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 (as ASE declares it)
+
+    def __init__(self, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        model = load_model(Path(path))
+        assert model.statistics is not None
+        self.statistics: Statistics = model.statistics
+        # The weights do not change, so no derivative with respect to them is prepared.
+        self.network = model.network.to(dtype).eval().requires_grad_(False)
+        self.dtype = dtype
+        self._charges: tuple[int, ...] = ()
+        self._features = torch.empty(0)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Compute energy and forces; ASE calls this.
+
+        Raises:
+            ValueError: An element is not one that the model was trained on, two atoms overlap,
+                a coordinate is not finite, or the system is periodic.
+        """
+        super().calculate(atoms, properties, system_changes)
+        found: Any = self.atoms
+        if tuple(found.numbers) != self._charges:
+            self._take(found)
+        positions = found.positions - found.positions.mean(0)
+        _check(found, positions)
+        energy, forces = energy_and_forces(
+            self.network, self._features, torch.from_numpy(positions[None]).to(self.dtype)
+        )
+        scale = self.statistics.force_rms / ELECTRONVOLT
+        shift = self.statistics.energy_mean / ELECTRONVOLT
+        self.results = {
+            "energy": float(energy[0]) * scale + shift,
+            "forces": forces[0].numpy().astype(np.float64) * scale,
+        }
+
+    def _take(self, atoms: Any) -> None:
+        """Look at the elements once, not at every step."""
+        seen = set(self.statistics.charges)
+        unknown = sorted(set(atoms.numbers.tolist()) - seen)
+        name = self.statistics.molecule
+        if unknown:
+            raise ValueError(
+                f"atoms: {', '.join(chemical_symbols[z] for z in unknown)} is not among the "
+                f"elements that the model has seen, {_symbols(seen)}: it was trained on {name}."
+            )
+        if sorted(atoms.numbers.tolist()) != sorted(self.statistics.charges):
+            logger.warning(
+                "the model was trained on %s; %s is another molecule, whose energy it can only "
+                "guess",
+                name,
+                atoms.get_chemical_formula(),
+            )
+        self._features = element_features(torch.from_numpy(atoms.numbers))[None].to(self.dtype)
+        self._charges = tuple(atoms.numbers)
+
+
+def load_model(path: Path) -> MD17Model:
+    """Load a trained model.
+
+    Args:
+        path: The folder of a run, whose best weights are taken, or a checkpoint.
+
+    Raises:
+        ValueError: If the path is neither, or the checkpoint is not one of the MD17 task.
+    """
+    checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    if not checkpoint.is_file():
+        raise ValueError(
+            f"run: there is no checkpoint {checkpoint}; give the folder of a finished MD17 run."
+        )
+    try:
+        return MD17Model.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+    except ValueError:
+        raise
+    except Exception as error:  # Foreign bytes make the reader fail in any way.
+        raise ValueError(
+            f"run: {checkpoint} is not a checkpoint of the MD17 task ({type(error).__name__})."
+        ) from error
+
+
+def _check(atoms: Any, positions: np.ndarray[Any, Any]) -> None:
+    if atoms.pbc.any():
+        raise ValueError("atoms: the model is of a molecule in vacuum; set atoms.pbc = False.")
+    if not np.isfinite(positions).all():
+        raise ValueError("atoms: a coordinate is not finite.")
+    squared = np.square(positions[:, None] - positions).sum(-1)
+    squared[np.diag_indices(len(squared))] = np.inf
+    if squared.min() < LEAST_DISTANCE**2:
+        first, second = np.unravel_index(squared.argmin(), squared.shape)
+        raise ValueError(
+            f"atoms: {first} and {second} overlap: they are {squared.min() ** 0.5:.3g} Å apart."
+        )
+
+
+def _symbols(charges: set[int]) -> str:
+    return ", ".join(chemical_symbols[z] for z in sorted(charges))
