@@ -78,6 +78,8 @@ def ablate(args: Sequence[str]) -> bool:
 
         left = [run for run in study.runs if not store.is_done(run)]
         jobs = [store.job(study, run, given.threads) for run in left]
+        log = store.folder / "runs" / "NAME" / LOG
+        print(f"{len(jobs)} of {len(study.runs)} runs are left; each writes to {log}.", flush=True)
         failed, stopped = _carry_out(study, store, jobs, workers, save)
         rows, failed = save(failed)
         _report(study, rows, results)

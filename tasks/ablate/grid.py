@@ -18,6 +18,7 @@ Label = str | int | float | bool
 
 _LONGEST = 200  # characters
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_POWER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")  # YAML 1.1 takes 1e-3 for a text.
 _NAMES = {"seed_everything": "seed"}
 _FORMS = (
     "a list of values, or {keys: KEYS, values: VALUES} where VALUES is a list or names each value, "
@@ -193,6 +194,8 @@ def label(value: Any) -> Label:
     """
     if isinstance(value, bool | int | float):
         return value
+    if isinstance(value, str) and _POWER.fullmatch(value):
+        return float(value)
     if isinstance(value, str):
         return value.rpartition(".")[2] if _DOTTED.fullmatch(value) else value
     if isinstance(value, list):

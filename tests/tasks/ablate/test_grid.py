@@ -72,7 +72,7 @@ def test_values_and_whole_choices_have_names():
 
 def test_values_without_names_are_called_by_what_they_say():
     radial = {"class_path": "liegroups.RadialBasis", "init_args": {"radius": 4.0}}
-    values = ["liegroups.Distance", radial, ["Distance", radial], None, 2.5, True]
+    values = ["liegroups.Distance", radial, ["Distance", radial], None, 2.5, True, "1e-3"]
     labels = [choice.label for choice in Axis.parse("x", values).choices]
     assert labels == [
         "Distance",
@@ -81,6 +81,7 @@ def test_values_without_names_are_called_by_what_they_say():
         "none",
         2.5,
         True,
+        0.001,
     ]
 
 
