@@ -34,7 +34,7 @@ sys.path.append(sys.path.pop(0))
 
 from _peers import Peer, equivariance, versions
 from _processes import Row, Run, digits, serve, take_turns
-from _results import write
+from _results import ROOT, write
 from e3nn import o3
 from torch import Tensor, nn
 
@@ -186,26 +186,8 @@ def by_given_weights(
 
 
 def products(frames: str, repeats: int) -> None:
-    rows = []
-    for field in FIELDS:
-        for weights in ("given", "perceptron"):
-            for direction in ("forward", "backward", "forces"):
-                cases = [
-                    Case(frames, library, field, weights, direction) for library in ("ours", "e3nn")
-                ]
-                found = take_turns([asdict(case) for case in cases], repeats)
-                for case, measured in zip(cases, found, strict=True):
-                    row = {
-                        "field": field,
-                        "weights": weights,
-                        "direction": direction,
-                        "library": case.library,
-                        "threads": THREADS,
-                        **renamed(measured),
-                    }
-                    rows.append(report(row))
     notes = (
-        f"float32, one thread; medians of {repeats} after a warm-up, the libraries in turn, each "
+        "float32, one thread; medians of the repeats after a warm-up, the libraries in turn, each "
         "in a process of its own. cpu_seconds are those that the process had a processor, and "
         "ratio_to_ours is of those: other processes ran on the machine, and seconds are longer. "
         "The product of features with harmonics up to the largest type, all channels with all, "
@@ -214,7 +196,26 @@ def products(frames: str, repeats: int) -> None:
         "backward: with gradients by features and weights; forces: the gradient by positions, and "
         "of its square by features and weights. root_mean_square is that of the output."
     )
-    print(f"Written: {write('attention/tensor_product', rows, notes)}")
+    for weights in ("perceptron", "given"):
+        for field in FIELDS:
+            for direction in ("forward", "backward", "forces"):
+                cases = [
+                    Case(frames, library, field, weights, direction) for library in ("ours", "e3nn")
+                ]
+                found = take_turns([asdict(case) for case in cases], repeats)
+                rows = []
+                for case, measured in zip(cases, found, strict=True):
+                    row = {
+                        "field": field,
+                        "weights": weights,
+                        "direction": direction,
+                        "library": case.library,
+                        "threads": THREADS,
+                        "repeats": repeats,
+                        **renamed(measured),
+                    }
+                    rows.append(report(row))
+                merge("attention/tensor_product", rows, notes, 4)
 
 
 # --- peers ------------------------------------------------------------------------------------
@@ -316,33 +317,12 @@ def peers(frames: str, repeats: int) -> None:
     if not found:
         print("Nothing to compare with, and nothing written.")
         return
-    rows = []
-    for name in found:
-        peer = PEERS[name]
-        size = json.dumps(peer.size)
-        for direction in ("forward", "backward"):
-            cases = [
-                Case(frames, library, direction=direction, size=size) for library in ("ours", name)
-            ]
-            measured = take_turns([asdict(case) for case in cases], repeats)
-            for case, each in zip(cases, measured, strict=True):
-                row = {
-                    "network": case.library if case.library == "ours" else name.split(",")[0],
-                    "settings": size if case.library == "ours" else peer.settings,
-                    "compared_with": name if case.library == "ours" else "ours",
-                    "direction": direction,
-                    "threads": THREADS,
-                    **renamed(each),
-                }
-                if "failed" not in each and "failed" not in measured[0]:
-                    row["ratio_peak_to_ours"] = digits(row["peak_mb"] / measured[0]["peak_mb"])
-                rows.append(report(row))
     known = ", ".join(
         sorted({f"{name.split(',')[0]} {version}" for name, version in found.items()})
     )
     notes = (
         f"32 frames of aspirin, 21 atoms, neighbors within {RADIUS} angstrom; {known}; one thread, "
-        f"float32, medians of {repeats} after a warm-up, ours and the peer in turn, each in a "
+        "float32, medians of the repeats after a warm-up, ours and the peer in turn, each in a "
         "process of its own. cpu_seconds are those that the process had a processor, and "
         "ratio_to_ours is of those. Ours has as many types, channels, layers and heads as the "
         "peer, and residuals, norms and gates. Before a peer is an embedding of the elements, "
@@ -351,10 +331,48 @@ def peers(frames: str, repeats: int) -> None:
         "translations, in units of its deviation over the frames; effect_of_positions is the "
         "same when every molecule is stretched by a half along an axis."
     )
-    print(f"Written: {write('attention/steerable_peers', rows, notes)}")
+    for name in found:
+        peer = PEERS[name]
+        size = json.dumps(peer.size)
+        for direction in ("forward", "backward"):
+            cases = [
+                Case(frames, library, direction=direction, size=size) for library in ("ours", name)
+            ]
+            measured = take_turns([asdict(case) for case in cases], repeats)
+            rows = []
+            for case, each in zip(cases, measured, strict=True):
+                row = {
+                    "network": case.library if case.library == "ours" else name.split(",")[0],
+                    "settings": size if case.library == "ours" else peer.settings,
+                    "compared_with": name if case.library == "ours" else "ours",
+                    "direction": direction,
+                    "threads": THREADS,
+                    "repeats": repeats,
+                    **renamed(each),
+                }
+                if "failed" not in each and "failed" not in measured[0]:
+                    row["ratio_peak_to_ours"] = digits(row["peak_mb"] / measured[0]["peak_mb"])
+                rows.append(report(row))
+            merge("attention/steerable_peers", rows, notes, 4)
 
 
 # --- the command line -------------------------------------------------------------------------
+
+
+def merge(name: str, rows: list[Row], notes: str, keys: int) -> None:
+    """Write rows beside those of earlier runs that differ in the first ``keys`` entries.
+
+    A run that is stopped keeps what it has measured.
+    """
+    path = ROOT / "results" / f"{name}.json"
+    earlier = json.loads(path.read_text())["rows"] if path.exists() else []
+
+    def key(row: Row) -> list[object]:
+        return list(row.values())[:keys]
+
+    new = [key(row) for row in rows]
+    kept = [row for row in earlier if list(row)[:keys] == list(rows[0])[:keys]]
+    write(name, [row for row in kept if key(row) not in new] + rows, notes)
 
 
 def renamed(measured: Row) -> Row:
