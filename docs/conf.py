@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import metadata
 from inspect import isabstract
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
@@ -181,18 +181,24 @@ class Parts(SphinxDirective):
 
 
 class Results(SphinxDirective):
-    """A table of a file under results/: lines of ``key | heading | format`` name its columns."""
+    """A table of a file under results/: lines of ``key | heading | format`` name its columns.
+
+    The option ``only``, as in ``:only: part=network points=256``, leaves out other rows.
+    """
 
     required_arguments = 1
     has_content = True
+    option_spec: ClassVar[dict[str, Any]] = {"only": str}
 
     def run(self) -> list[nodes.Node]:
         path = Path(__file__).parent.parent / "results" / self.arguments[0]
         self.env.note_dependency(str(path))
         columns = [[part.strip() for part in line.split("|")] for line in self.content if line]
+        only = [part.split("=") for part in self.options.get("only", "").split()]
         rows = [
             [nodes.Text("" if row.get(k) is None else format(row[k], f)) for k, _, f in columns]
             for row in json.loads(path.read_text())["rows"]
+            if all(str(row.get(key)) == value for key, value in only)
         ]
         return [table([heading for _, heading, _ in columns], rows, [2] * len(columns))]
 
