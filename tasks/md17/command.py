@@ -59,12 +59,19 @@ def md(args: Sequence[str]) -> bool:
     parser.add_argument(
         "--double", type=bool, default=False, help="Whether to compute in double precision."
     )
+    parser.add_argument(
+        "--traced",
+        type=bool,
+        default=False,
+        help="Whether to record the computation first, for more steps a second.",
+    )
     parser.add_class_arguments(Dynamics, None)
     given = parser.parse_args(list(args))
     settings = Dynamics(**{each.name: getattr(given, each.name) for each in fields(Dynamics)})
     run = Path(given.run)
     torch.set_num_threads(1)  # Further threads only wait for each other on a molecule of this size.
-    calculator = Calculator(run, torch.float64 if given.double else torch.float32)
+    dtype = torch.float64 if given.double else torch.float32
+    calculator = Calculator(run, dtype, given.traced)
     atoms = _first_frame(calculator) if given.start is None else _read(Path(given.start))
     atoms.calc = calculator
     folder = Path(given.output) if given.output else (run if run.is_dir() else run.parent) / "md"

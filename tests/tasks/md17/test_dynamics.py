@@ -15,10 +15,12 @@ from ase.calculators.lj import LennardJones
 from ase.io import read, write
 from ase.optimize import FIRE
 
+from liegroups import SE3
 from tasks.cli import main
-from tasks.md17 import MD17, MD17Model, Springs
+from tasks.md17 import MD17, EnergyNetwork, MD17Model, Springs
 from tasks.md17.calculator import Calculator
 from tasks.md17.dynamics import Course, Dynamics, run_dynamics
+from tasks.md17.tracing import trace
 
 FRAMES = Springs(frames=60).load("ethanol")
 
@@ -112,6 +114,32 @@ def test_places_turns_and_orders_of_the_atoms_do_not_matter(run, ethanol):
     assert mixed.get_potential_energy() == pytest.approx(energy, abs=1e-9)
     size = np.linalg.norm(mixed.get_forces(), axis=1)
     np.testing.assert_allclose(size, np.linalg.norm(forces[order], axis=1), atol=1e-9)
+
+
+def test_a_record_of_the_computation_gives_the_same(run, ethanol):
+    """Also where atoms have come within reach of each other, or gone out of it, since."""
+    plain, traced = (Calculator(run, torch.float64, traced) for traced in (False, True))
+    random = np.random.RandomState(0)
+    for size in (0.0, 0.1, 0.1, 1.5):
+        ethanol.positions = FRAMES.positions[0] * (1 + size) + size * random.randn(9, 3) / 10
+        found = []
+        for calculator in (plain, traced):
+            ethanol.calc = calculator
+            found.append((ethanol.get_potential_energy(), ethanol.get_forces()))
+        assert found[0][0] == pytest.approx(found[1][0], abs=1e-9)
+        np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-9)
+
+
+def test_a_network_that_looks_at_values_is_not_recorded():
+    class Curious(EnergyNetwork):
+        group = SE3()
+
+        def forward(self, features, positions, generator=None):
+            near = positions.square().sum() < 1
+            return positions.square().sum((1, 2)) * (2 if near else 1)
+
+    with pytest.raises(ValueError, match="Curious cannot be traced"):
+        trace(Curious(), torch.zeros(1, 9, 12))
 
 
 def test_a_relaxation_comes_to_rest(run, ethanol):
