@@ -53,6 +53,7 @@ from liegroups import (
     Sampler,
 )
 from tasks.shapes import LieCounter, Patterns, Shapes, ShapesModel, move
+from tasks.shapes.pictures import CELLS, PUBLISHED, draw_invariance
 
 SAMPLES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 
@@ -78,6 +79,41 @@ def table(files: list[str]) -> None:
                 for test in ("D", "T2", "SE2")
             ]
     print(write("shapes/table", rows, "One thread; seconds are those of training."))
+    print(write("shapes/summary", summary(rows), "Mean ± standard deviation over the seeds."))
+
+
+def summary(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """One row a network: its cells as text, its cost; and the published rows."""
+    found: list[dict[str, object]] = []
+    for network in dict.fromkeys(str(row["network"]) for row in rows):
+        own = [row for row in rows if row["network"] == network]
+        line: dict[str, object] = {"network": network}
+        for train, test in CELLS:
+            cell = [row["accuracy"] for row in own if (row["train"], row["test"]) == (train, test)]
+            if cell:
+                text = f"{np.mean(cell):.3f}"  # type: ignore[arg-type]
+                spread = f" ± {np.std(cell, ddof=1):.3f}" if len(cell) > 1 else ""  # type: ignore[arg-type]
+                line[f"{train}_{test}"] = text + spread
+        gaps = [
+            abs(of_d["accuracy"] - of_se2["accuracy"])  # type: ignore[operator]
+            for of_d, of_se2 in zip(
+                (row for row in own if (row["train"], row["test"]) == ("D", "D")),
+                (row for row in own if (row["train"], row["test"]) == ("D", "SE2")),
+                strict=True,
+            )
+        ]
+        line |= {
+            "seeds": len({row["seed"] for row in own}),
+            "largest_gap": max(gaps, default=None),
+            "seconds": float(np.mean([row["seconds"] for row in own])),  # type: ignore[misc]
+            "parameters": own[0]["parameters"],
+        }
+        found.append(line)
+    for network, cells in PUBLISHED.items():
+        line = {"network": f"{network} (published)"}
+        line |= {f"{a}_{b}": f"{value:.2f}" for (a, b), value in cells.items()}
+        found.append(line)
+    return found
 
 
 # ---- invariance ----------------------------------------------------------------------------------
@@ -148,8 +184,6 @@ def invariance(run: str | None) -> None:
             network = untrained(Distance(), Haar(1)).double().eval()
             rows.append(row_of(weights, "distances (exact)", None, change(network, 32)))
     path = write("shapes/invariance", rows, "float64; the change is under a random element of SE2.")
-    from tasks.shapes.pictures import draw_invariance
-
     picture = ROOT / "docs/images/shapes_invariance.png"
     print(path, draw_invariance(str(path), str(picture)))
 

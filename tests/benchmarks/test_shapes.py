@@ -61,3 +61,17 @@ def test_the_table_has_a_row_for_each_test_set(script, tmp_path, monkeypatch):
     found = [(row["test"], row["accuracy"]) for row in written["shapes/table"]]
     assert found == [("D", 0.25), ("T2", 0.5), ("SE2", 0.75)]
     assert {row["train"] for row in written["shapes/table"]} == {"T2"}
+
+
+def test_the_summary_has_mean_and_deviation_of_each_cell(script):
+    rows = [
+        {"network": "N", "train": "D", "test": test, "seed": seed, "accuracy": accuracy,
+         "seconds": 10.0 * seed, "parameters": 5}
+        for test, values in (("D", (0.5, 0.7)), ("SE2", (0.5, 0.6)))
+        for seed, accuracy in enumerate(values)
+    ]  # fmt: skip
+    line = script.summary(rows)[0]
+    assert (line["D_D"], line["D_SE2"]) == ("0.600 ± 0.141", "0.550 ± 0.071")
+    assert "T2_T2" not in line
+    assert (line["seeds"], line["seconds"]) == (2, 5.0)
+    assert line["largest_gap"] == pytest.approx(0.1)
