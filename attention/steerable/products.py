@@ -104,7 +104,8 @@ class FusedProduct(Product):
         if order == "auto":
             by_pairs, by_points = self.multiplications(directions, weights)
             order = "points" if by_points < by_pairs else "pairs"
-        compute = self._by_points if order == "points" and self.paths else self._by_pairs
+        is_empty = not self.paths or not len(directions.values)
+        compute = self._by_points if order == "points" and not is_empty else self._by_pairs
         pairs = directions.values
         return [
             [

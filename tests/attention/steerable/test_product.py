@@ -198,6 +198,12 @@ def test_points_that_are_computed_a_few_at_a_time(monkeypatch):
     agree([together, layer.product(fused("points"))], layer.inputs)
 
 
+@pytest.mark.parametrize("order", ["pairs", "points"])
+def test_points_without_a_neighbor(order):
+    layer = OfALayer(*LAYERS[0], Radius(1e-3, loops=False))
+    assert layer.product(fused(order)).shape == (0, 2 * layer.types[1].dim)
+
+
 def test_the_order_with_fewer_multiplications_is_taken():
     """With one neighbor the weights of pairs are few; with many, those of points."""
     layer = OfALayer(*LAYERS[2], AllPairs(loops=False))
