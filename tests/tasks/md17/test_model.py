@@ -21,6 +21,7 @@ from tasks.md17 import (
     Springs,
     SteerableEnergy,
     WeightAverage,
+    element_features,
 )
 from tasks.md17.forces import energy_and_forces, symmetry_errors
 
@@ -88,8 +89,71 @@ def test_forces_are_minus_the_slope_of_the_energy(network, atoms):
 
 def test_energy_is_invariant_and_forces_are_equivariant(network, atoms):
     energy, forces = symmetry_errors(network, *atoms)
-    assert energy < 1e-11
+    assert energy < 1e-12
     assert forces < 1e-10
+
+
+def test_the_order_of_the_atoms_does_not_matter(network, atoms):
+    features, positions = atoms
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(0))
+    energy, forces = energy_and_forces(network, features, positions)
+    again, permuted = energy_and_forces(network, features[:, order], positions[:, order])
+    torch.testing.assert_close(again, energy, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(permuted, forces[:, order], rtol=1e-10, atol=1e-10)
+
+
+# Five different atoms about a carbon, no two at the same distance: a molecule with a mirror image.
+CHIRAL = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+CHIRAL = CHIRAL * torch.tensor([1.0, 1.1, 0.9, 1.2, 0.8])[:, None]
+
+
+@pytest.mark.parametrize(
+    ("make", "parity"),
+    [
+        (partial(STEERABLE, layers=3, group=SE3()), False),
+        (partial(STEERABLE, layers=3, group=E(3)), True),
+        (partial(ChannelwiseEnergy, channels=4, heads=2, hidden=8), True),
+    ],
+    ids=["steerable", "steerable with parity", "channelwise"],
+)
+def test_mirror_images_differ_where_there_is_no_parity(make, parity):
+    torch.manual_seed(0)
+    network = make(MD17.in_features, RadialBasis(3.0)).double().eval()
+    features = element_features(torch.tensor([6, 1, 9, 17, 35]))[None].double()
+    positions = CHIRAL[None].double()
+    mirror = torch.tensor([1.0, 1.0, -1.0]).double()
+    energy, forces = energy_and_forces(network, features, positions)
+    reflected, moved = energy_and_forces(network, features, positions * mirror)
+    if parity:
+        torch.testing.assert_close(reflected, energy, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(moved, forces * mirror, rtol=1e-10, atol=1e-10)
+    else:
+        assert (reflected - energy).abs() > 1e-4 * energy.abs()
+
+
+@pytest.mark.parametrize("name", ["steerable", "channelwise"])
+def test_two_derivatives_go_through_the_cutoff(name):
+    """An atom comes to the edge of a triangle's reach from both sides."""
+    torch.manual_seed(0)
+    network = NETWORKS[name](MD17.in_features).double().eval()
+    features = element_features(torch.tensor([6, 8, 1, 1]))[None].double()
+    triangle = torch.tensor([[0.0, 0, 0], [-1.2, 0, 0], [0, -1.0, 0.3]]).double()
+
+    def jet(reach):
+        """The energy and its first two derivatives."""
+        distance = torch.tensor(reach, dtype=torch.float64, requires_grad=True)
+        far = torch.stack((distance, 0 * distance, 0 * distance))
+        energy = network(features, torch.cat((triangle, far[None]))[None]).sum()
+        found = [energy]
+        for _ in range(2):
+            known = found[-1].requires_grad
+            given = torch.autograd.grad(found[-1], distance, create_graph=True) if known else [0]
+            found.append(torch.as_tensor(given[0]).double())
+        return torch.stack(found).detach()
+
+    near, inside, outside = jet(2.5), jet(3.0 - 1e-7), jet(3.0 + 1e-7)
+    torch.testing.assert_close(inside, outside, rtol=0, atol=1e-3 * float(near.abs().max()))
+    assert (near - outside).abs().max() > 1e-2
 
 
 def test_broken_symmetry_is_measured(atoms):
