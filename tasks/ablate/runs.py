@@ -224,7 +224,8 @@ class FreshProcess:
 
 def _work(job: Job, environment: dict[str, str], sender: Connection) -> None:
     """What the process of a run does."""
-    os.setpgid(0, 0)  # The keyboard's interrupt goes to the parent, which stops this process.
+    os.setpgid(0, 0)  # The keyboard's interrupt goes to the parent, which stops this process,
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background of a shell.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= environment
     job.folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,169 @@
+"""Pictures of what was learned: ``lie-attention plot dynamics``."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import torch
+import yaml
+from jsonargparse import ArgumentParser
+
+from attention import LocationOnly, SharedLocationMLP
+from liegroups import SE2, T2, Frames
+from tasks.dynamics.fields import LieHamiltonian
+from tasks.dynamics.integrators import Leapfrog
+from tasks.dynamics.losses import Slope
+from tasks.dynamics.metrics import LONG, drifts, roll_out
+from tasks.dynamics.model import DynamicsModel
+from tasks.dynamics.plots import animate, check_animation, draw_conserved, draw_data_efficiency
+from tasks.dynamics.reference import trajectories
+from tasks.dynamics.systems import Springs, System
+
+_SHOWN_SYSTEMS = 8
+
+
+def animation(
+    run: str, path: str = "dynamics.gif", number: int = 0, points: int = LONG, fps: int = 25
+) -> Path:
+    """Animate a test system, as it moves and as a trained model says.
+
+    Args:
+        run: Folder of a run of dynamics.
+        path: Where the animation goes: ``.gif``, or ``.mp4`` where ffmpeg is installed.
+        number: Number of the test system, from 0.
+        points: Number of points in time.
+        fps: Frames in a second; a frame is a point in time.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If the ending of the path is another, or the run is not one of dynamics.
+        DivergenceError: The learned trajectory left every bound.
+    """
+    check_animation(Path(path))
+    if number < 0 or points < 2 or fps < 1:
+        raise ValueError(
+            f"accepted: number 0 or more, points 2 or more, fps 1 or more; got {number}, {points} "
+            f"and {fps}."
+        )
+    config = Path(run) / "config.yaml"
+    settings = yaml.safe_load(config.read_text())
+    if not isinstance(settings, dict) or settings.get("task") != "dynamics":
+        raise ValueError(f"run: {run} is not the folder of a run of dynamics.")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--system", type=System)
+    given = parser.parse_object({"system": settings["data"]["system"]})
+    system: System = parser.instantiate_classes(given).system
+    model = DynamicsModel.load_from_checkpoint(
+        Path(run) / "checkpoints" / "best.ckpt",
+        map_location="cpu",
+        weights_only=True,
+        system=system,
+    )
+    model = model.double().eval()
+    drawn = trajectories(system, number + 1, points, part="test", random_start=False)
+    state, parameters = drawn.states[number:, 0], drawn.parameters[number:]
+    with torch.no_grad():
+        field = model.field.of(parameters)
+        (predicted,) = roll_out(system, field, model.integrator, state, points)
+    animate(Path(path), system, drawn.states[number], predicted, parameters[0], fps)
+    return Path(path)
+
+
+def data_efficiency(
+    results: str = "results/dynamics/data_efficiency.json", path: str = "data_efficiency.png"
+) -> Path:
+    """Draw errors against the number of training systems, beside the published curves.
+
+    Args:
+        results: File that ``benchmarks/dynamics.py`` wrote.
+        path: Where the picture goes.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: There is no such file.
+        ValueError: It has no rows.
+    """
+    rows = json.loads(Path(results).read_text()).get("rows")
+    if not rows:
+        raise ValueError(f"results: {results} has no rows.")
+    draw_data_efficiency(Path(path), rows)
+    return Path(path)
+
+
+def conservation(
+    path: str = "conservation.png", steps: int = 1000, train_systems: int = 25, seed: int = 0
+) -> Path:
+    """Draw what potentials on T2 and on SE2 with frames conserve, after a short training.
+
+    Both are convolutions of relative poses, trained alike, and rolled out by leapfrog in double
+    precision.
+
+    Args:
+        path: Where the picture goes.
+        steps: Number of steps of 0.01.
+        train_systems: Number of springs to train on.
+        seed: Seed of the weights and of the training systems.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If a number is less than 1.
+    """
+    if steps < 1 or train_systems < 1:
+        raise ValueError(f"steps and train_systems: 1 or more; got {steps} and {train_systems}.")
+    system = Springs(points=steps + 1) if steps + 1 > 500 else Springs()
+    train = trajectories(Springs(), train_systems, 5, seed=seed)
+    test = trajectories(Springs(), _SHOWN_SYSTEMS, LONG, part="test", random_start=False)
+    make = partial(
+        LieHamiltonian,
+        kernel=partial(LocationOnly, location=SharedLocationMLP),
+        feature_scale=0.1,
+        width=16,
+        layers=1,
+        heads=4,
+    )
+    found = {}
+    for name, group, lift in (("T2", T2(), Frames()), ("SE2, frames", SE2(), Frames())):
+        torch.manual_seed(seed)
+        field = make(system, group=group, lift=lift).double()
+        _train(field, system, train.states, train.parameters)
+        with torch.no_grad():
+            states = roll_out(
+                system, field.of(test.parameters), Leapfrog(), test.states[:, 0], steps + 1
+            )
+        found[name] = drifts(system, states, test.parameters)
+    times = system.spacing * torch.arange(steps + 1)
+    draw_conserved(Path(path), times, found, f"{_SHOWN_SYSTEMS} systems of springs, leapfrog")
+    return Path(path)
+
+
+def _train(
+    field: LieHamiltonian, system: System, states: torch.Tensor, parameters: torch.Tensor
+) -> None:
+    optimizer = torch.optim.LBFGS(
+        field.parameters(), max_iter=60, history_size=20, line_search_fn="strong_wolfe"
+    )
+    loss = Slope()
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss(system, field.of(parameters), states)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+
+
+PICTURES = {
+    "data-efficiency": data_efficiency,
+    "conservation": conservation,
+    "animation": animation,
+}
+"""The pictures of ``lie-attention plot dynamics``."""
