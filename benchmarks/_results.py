@@ -31,7 +31,10 @@ def write(name: str, rows: Sequence[dict[str, object]], notes: str) -> Path:
         "notes": notes,
         "rows": list(rows),
     }
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    # In one step, so that whoever reads it meanwhile, or stops this, finds a whole file.
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(path)
     return path
 
 

@@ -18,6 +18,7 @@ from tasks.dynamics.integrators import RK4, Adaptive, DivergenceError, Integrato
 from tasks.dynamics.losses import Loss, RollOut, Slope
 from tasks.dynamics.metrics import drifts, roll_out, squared_error
 from tasks.dynamics.model import DynamicsModel
+from tasks.dynamics.pictures import PICTURES
 from tasks.dynamics.reference import Trajectories, trajectories
 from tasks.dynamics.systems import PendulumChain, Planets, Quantity, Springs, System
 
@@ -28,6 +29,7 @@ __all__ = [
     "HFC",
     "HOGN",
     "OGN",
+    "PICTURES",
     "RK4",
     "Adaptive",
     "DirectField",

@@ -28,7 +28,7 @@ _NEEDED: Final[dict[str, tuple[Part, ...]]] = {
 
 
 class TrajectoryBatch(NamedTuple):
-    """Stretches of the trajectories of B systems.
+    """Stretches of the trajectories of B systems, in double precision.
 
     Attributes:
         states: Positions above momenta, shape (B, points, 2, N, dim).
@@ -240,7 +240,7 @@ class Batches(Sampler[Tensor]):
 
 
 class TrajectoryLoader(ResumableLoader[TrajectoryBatch, Batches]):
-    """An iterable of batches in single precision, which a trainer can resume within an epoch.
+    """An iterable of batches, which a trainer can resume within an epoch.
 
     Args:
         source: The trajectories.
@@ -260,4 +260,4 @@ class TrajectoryLoader(ResumableLoader[TrajectoryBatch, Batches]):
 
     def batch(self, step: int, rows: Tensor) -> TrajectoryBatch:
         chosen = self.source[rows]
-        return TrajectoryBatch(chosen.states.float(), chosen.parameters.float(), rows)
+        return TrajectoryBatch(chosen.states, chosen.parameters, rows)
