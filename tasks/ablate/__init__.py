@@ -2,19 +2,22 @@
 
 from tasks.ablate.grid import Axis, Choice, Run, combine
 from tasks.ablate.report import Group, group_rows
+from tasks.ablate.runs import Job
 from tasks.ablate.store import Store
 from tasks.ablate.study import Study
-from tasks.ablate.workers import Cluster, Processes
+from tasks.ablate.workers import Cluster, Processes, Workers
 
 __all__ = [
     "Axis",
     "Choice",
     "Cluster",
     "Group",
+    "Job",
     "Processes",
     "Run",
     "Store",
     "Study",
+    "Workers",
     "combine",
     "group_rows",
 ]
