@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms, units
+from ase.constraints import FixCom
 from ase.data import covalent_radii
 from ase.io.trajectory import Trajectory
 from ase.md.langevin import Langevin
@@ -129,8 +130,11 @@ def run_dynamics(atoms: Atoms, settings: Dynamics, trajectory: Path | None = Non
         settings.timestep * units.fs,
         temperature_K=settings.temperature,
         friction=settings.friction / units.fs,
+        fixcm=False,
         rng=random,
     )
+    constraints = list(atoms.constraints)
+    atoms.set_constraint([*constraints, FixCom()])  # For the bath alone, which would move it.
     rows: list[tuple[float, ...]] = []
     bar = tqdm(
         total=settings.equilibration + settings.steps, desc="dynamics", unit=" steps", disable=None
@@ -141,6 +145,7 @@ def run_dynamics(atoms: Atoms, settings: Dynamics, trajectory: Path | None = Non
             bath.run(part)
             bar.update(part)
             bonds.check(atoms, "bath", (start + part) * settings.timestep / 1000)
+        atoms.set_constraint(constraints)
         Stationary(atoms, preserve_temperature=False)
         ZeroRotation(atoms, preserve_temperature=False)
         verlet = VelocityVerlet(atoms, settings.timestep * units.fs)

@@ -1,0 +1,53 @@
+"""Collect the test errors of finished MD17 runs in one file of results.
+
+python benchmarks/energies_and_forces.py RUN [RUN ...] --notes "Where and how they ran."
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import yaml
+from _results import write
+
+CONFIG = "tasks/configs/md17/accurate.yaml"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--notes", default="")
+    given = parser.parse_args()
+    rows: list[dict[str, object]] = []
+    for run in given.runs:
+        metrics = json.loads((run / "metrics.json").read_text())
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        epochs = len(metrics["history"])
+        rows.append(
+            {
+                "molecule": metrics["molecule"],
+                "config": CONFIG,
+                "split": metrics["split"],
+                "train_frames": metrics["train/frames"],
+                "test_frames": metrics["test/frames"],
+                "energy_mae_mev": round(metrics["test/energy_mae"], 3),
+                "force_mae_mev_per_angstrom": round(metrics["test/mae"], 3),
+                "parameters": metrics["parameters"],
+                "epochs": epochs,
+                "seconds": round(metrics["train/seconds"]),
+                "seed": config["seed_everything"],
+                "command": f"lie-attention fit --config {CONFIG} --data.molecule "
+                f"{metrics['molecule']} --trainer.max_epochs {epochs} "
+                "--data.source.folder FOLDER_OF_THE_ARCHIVE",
+            }
+        )
+    print(write("md17/accuracy", rows, given.notes))
+
+
+if __name__ == "__main__":
+    main()
