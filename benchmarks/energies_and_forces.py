@@ -20,11 +20,15 @@ CONFIG = "tasks/configs/md17/accurate.yaml"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("runs", type=Path, nargs="*")
     parser.add_argument("--notes", default="")
     given = parser.parse_args()
+    runs = given.runs or [Path("runs/ethanol")]
+    if not given.runs and not runs[0].exists():
+        print(f"skipped: there is no run {runs[0]}; train one by {CONFIG}")
+        return
     rows: list[dict[str, object]] = []
-    for run in given.runs:
+    for run in runs:
         metrics = json.loads((run / "metrics.json").read_text())
         config = yaml.safe_load((run / "config.yaml").read_text())
         epochs = len(metrics["history"])

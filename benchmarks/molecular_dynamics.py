@@ -1,8 +1,9 @@
 """Ethanol at constant energy with a trained model, and steps a second beside xTB and MACE.
 
-    python benchmarks/molecular_dynamics.py RUN --mace PYTHON_OF_AN_ENVIRONMENT_WITH_MACE
+    python benchmarks/molecular_dynamics.py [RUN] --mace PYTHON_OF_AN_ENVIRONMENT_WITH_MACE
 
-RUN is the folder of a finished run of the MD17 task on ethanol. mace-torch pins an old e3nn, so it
+RUN is the folder of a finished run of the MD17 task on ethanol, runs/ethanol unless told otherwise;
+where there is none, nothing is done. mace-torch pins an old e3nn, so it
 needs an environment of its own; without it that row is left out. A step is one evaluation of the
 energy and the forces. All take turns, on one thread, and are timed by the processor's clock, which
 does not count what other programs use.
@@ -30,6 +31,7 @@ from threadpoolctl import threadpool_limits
 from tasks.md17.calculator import Calculator
 from tasks.md17.dynamics import Dynamics, draw_course, run_dynamics
 
+_CONFIG = "tasks/configs/md17/accurate.yaml"
 _ROUNDS, _STEPS = 5, 40
 
 # Runs in the other environment: a MACE of random weights, which cost as much as trained ones.
@@ -70,11 +72,16 @@ print(json.dumps({"rounds": rounds, "parameters": sum(p.numel() for p in model.p
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, nargs="?", default=Path("runs/ethanol"))
     parser.add_argument("--mace", type=Path)
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
+    if not given.run.exists():
+        print(
+            f"skipped: there is no run {given.run}; train one by tasks/configs/md17/accurate.yaml"
+        )
+        return
     torch.set_num_threads(1)
     settings = Dynamics(steps=given.steps)
     calculators: dict[str, object] = {

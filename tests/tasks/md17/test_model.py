@@ -341,6 +341,13 @@ def test_a_run_is_trained_tested_and_taken_up_again(lie_attention, refusal, caps
     assert "trained on 'GFN2-xTB'" in message
 
 
+@pytest.mark.parametrize("name", ["accurate", "quick", "thesis"])
+def test_every_configuration_takes_a_step(lie_attention, name):
+    config = ROOT / f"tasks/configs/md17/{name}.yaml"
+    data = [arg for arg in SMALL if arg.startswith("--data")]
+    lie_attention("fit", "--config", config, *data, "--trainer.fast_dev_run=true")
+
+
 def test_a_checkpoint_gives_the_model_back(data, tmp_path, lie_attention):
     folder = Path("runs/first")
     lie_attention("fit", "--config", QUICK, *SMALL, "--run", folder)
