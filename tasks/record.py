@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import threading
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -35,7 +37,10 @@ class AtomicCheckpoints(TorchCheckpointIO):
 class Record(Callback):
     """Writes ``metrics.json``, ``learning_curve.png`` and the task's figures.
 
-    The history travels in the checkpoints, so that the curve of a resumed run is whole.
+    The history travels in the checkpoints, so that the curve of a resumed run is whole. An
+    interrupt stops the training after the batch that it comes in, so that the checkpoint that is
+    then written is one that the training would have passed; a second one stops it at once. Where
+    that is within an epoch, the training figures of this epoch are those of its second part.
     """
 
     def __init__(self) -> None:
@@ -43,6 +48,9 @@ class Record(Callback):
         self._seconds = 0.0
         self._since: float | None = None
         self._validated = False
+        self._interrupted = False
+        self._consistent = False
+        self._handler: Any = None
 
     @property
     def seconds(self) -> float:
@@ -50,8 +58,39 @@ class Record(Callback):
         return self._seconds + (0.0 if self._since is None else monotonic() - self._since)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock, and listen to interrupts."""
         self._since = monotonic()
+        self._interrupted = self._consistent = False
+        listening = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if listening and threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._interrupt)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop where an interrupt has come at the end of an epoch, after its checkpoint."""
+        self._consistent = False
+        self._stop_if_interrupted()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember that nothing has changed since the last batch."""
+        self._consistent = batch_idx % trainer.accumulate_grad_batches == 0
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Any
+    ) -> None:
+        """Remember that the weights are about to change."""
+        self._consistent = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop where an interrupt has come, unless the end of the epoch is still to be done."""
+        done = batch_idx + 1
+        if done < trainer.num_training_batches:
+            self._consistent = done % trainer.accumulate_grad_batches == 0
+            if self._consistent:
+                self._stop_if_interrupted()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember that there are new figures of the validation part."""
@@ -68,7 +107,9 @@ class Record(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock."""
-        self._seconds, self._since = self.seconds, None
+        self._consistent = False
+        self._stop_if_interrupted()
+        self._end()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -76,10 +117,30 @@ class Record(Callback):
         """Keep an interrupted training, and say how to go on with it."""
         if self._since is None:
             return
-        self._seconds, self._since = self.seconds, None
+        self._end()
         folder = Path(trainer.default_root_dir)
-        trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
-        trainer.print(f"Stopped. Go on with: lie-attention fit --resume {folder}")
+        last = folder / "checkpoints" / "last.ckpt"
+        if self._consistent:
+            trainer.save_checkpoint(last)
+        if last.exists():
+            trainer.print(f"Stopped. Go on with: lie-attention fit --resume {folder}")
+
+    def _end(self) -> None:
+        """Stop the clock, and leave interrupts to others."""
+        self._seconds, self._since = self.seconds, None
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._handler = None
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True
+        print("Stopping after this batch; interrupt again to stop at once.", flush=True)
+
+    def _stop_if_interrupted(self) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write everything, and say it in a few lines."""
