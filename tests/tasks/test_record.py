@@ -1,0 +1,122 @@
+"""Interrupts: wherever one comes in a training, the resumed training ends like a whole one."""
+
+import json
+import os
+import signal
+from functools import wraps
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tasks.cli import main
+from tasks.md17 import MD17Model
+
+CONFIG = {
+    "task": "md17",
+    "model": {
+        "network": {
+            "class_path": "tasks.md17.LieEnergy",
+            "init_args": {"group": "T3", "width": 8, "layers": 1, "heads": 2},
+        }
+    },
+    "data": {
+        "source": {"class_path": "tasks.md17.Springs", "init_args": {"frames": 40}},
+        "train_frames": 20,
+        "val_frames": 4,
+        "test_frames": 8,
+        "batch_size": 5,
+    },
+    "trainer": {"max_epochs": 5, "check_val_every_n_epoch": 2, "enable_progress_bar": False},
+}
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["lie-attention"])
+    Path("config.yaml").write_text(yaml.safe_dump(CONFIG))
+    # Where the tests run in the background of a shell, it has turned interrupts off.
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)
+
+
+def outcome(folder):
+    """All but the time, and the training figures: of an epoch in two parts, those of the second."""
+    metrics = json.loads(Path(folder, "metrics.json").read_text())
+    history = [
+        {k: v for k, v in row.items() if k == "epoch" or k.startswith("val/")}
+        for row in metrics["history"]
+    ]
+    last = torch.load(Path(folder, "checkpoints/last.ckpt"), weights_only=True)
+    weights = {name: value.tolist() for name, value in last["state_dict"].items()}
+    return metrics["test/mae"], history, weights
+
+
+@pytest.mark.parametrize(
+    ("hook", "call"),
+    [
+        ("training_step", 6),  # within an epoch of 4 batches
+        ("on_before_optimizer_step", 6),  # while the weights change
+        ("on_train_batch_end", 8),  # at its last batch
+        ("validation_step", 2),  # while the best weights are looked for
+        ("on_train_epoch_end", 3),
+        ("on_train_epoch_end", 5),  # when all is trained
+    ],
+)
+def test_an_interrupt_at_any_point_costs_nothing(monkeypatch, capsys, hook, call):
+    main(["fit", "--config=config.yaml", "--run=whole"])
+    original, count = getattr(MD17Model, hook), 0
+
+    @wraps(original)  # Lightning looks at the arguments.
+    def interrupted(self, *args, **kwargs):
+        nonlocal count
+        count += 1
+        if count == call:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MD17Model, hook, interrupted)
+        with pytest.raises(SystemExit):
+            main(["fit", "--config=config.yaml", "--run=part"])
+    assert not Path("part/metrics.json").exists()
+    assert "lie-attention fit --resume part" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    main(["fit", "--resume=part"])
+    assert outcome("part") == outcome("whole")
+
+
+def test_an_error_between_batches_and_checkpoint_leaves_the_last_good_checkpoint(monkeypatch):
+    main(["fit", "--config=config.yaml", "--run=whole"])
+    original, count = MD17Model.on_before_optimizer_step, 0
+
+    def torn(self, optimizer):
+        nonlocal count
+        count += 1
+        if count == 6:
+            with torch.no_grad():
+                next(self.parameters()).add_(1.0)  # A step that is half done.
+            raise RuntimeError("no memory is left")
+        return original(self, optimizer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MD17Model, "on_before_optimizer_step", torn)
+        with pytest.raises(RuntimeError, match="no memory"):
+            main(["fit", "--config=config.yaml", "--run=part"])
+    main(["fit", "--resume=part"])
+    assert outcome("part") == outcome("whole")
+
+
+def test_a_test_of_early_weights_keeps_the_history_of_the_whole_training():
+    main(["fit", "--config=config.yaml", "--run=whole"])
+    metrics = json.loads(Path("whole/metrics.json").read_text())
+    epochs = [row["epoch"] for row in metrics["history"]]
+    assert epochs == [1, 2, 3, 4, 5]
+    assert ["val/mae" in row for row in metrics["history"]] == [False, True, False, True, False]
+    main(["test", "--run=whole"])
+    again = json.loads(Path("whole/metrics.json").read_text())
+    assert again["history"] == metrics["history"]
+    assert again["train/seconds"] == metrics["train/seconds"]
