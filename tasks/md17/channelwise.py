@@ -3,7 +3,7 @@
 The products of `attention.steerable` mix the channels of a pair by a matrix for every path, which
 the perceptrons have to make for each pair: c² numbers. Here the perceptrons give c numbers for each
 path, the products act on each channel by itself, and the channels are mixed once at each atom,
-after the sum over its neighbors. That is how NequIP and MACE do it, and many times cheaper.
+after the sum over its neighbors. That is how NequIP and MACE do it, and it is cheaper.
 """
 
 from __future__ import annotations

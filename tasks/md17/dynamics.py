@@ -205,7 +205,7 @@ def draw_course(course: Course, path: Path) -> None:
         f"drift {course.drift:.2g} meV/atom/ps, fluctuation {course.fluctuation:.2g} meV/atom",
         fontsize="medium",
     )
-    axes.legend(frameon=False, ncols=2, loc="upper right")
+    figure.legend(frameon=False, ncols=2, loc="outside lower center")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 
