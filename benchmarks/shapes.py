@@ -206,7 +206,7 @@ def load(run: str) -> ShapesModel:
     parser = Parser()
     parser.add_class_arguments(ShapesModel, "model")
     settings = yaml.safe_load((Path(run) / "config.yaml").read_text())["model"]
-    model = parser.instantiate_classes(parser.parse_object({"model": settings})).model
+    model = parser.instantiate(parser.parse_object({"model": settings})).model
     checkpoint = torch.load(Path(run) / "checkpoints/best.ckpt", weights_only=True)
     model.load_state_dict(checkpoint["state_dict"])
     assert isinstance(model, ShapesModel)

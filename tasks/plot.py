@@ -55,7 +55,7 @@ def plot(args: Sequence[str]) -> bool:
     )
     parser.add_function_arguments(function, as_positional=False)
     try:
-        settings = parser.instantiate_classes(parser.parse_args(given))
+        settings = parser.instantiate(parser.parse_args(given))
     except Exception as error:
         if isinstance(error, (ValueError, OSError)) or type(error).__name__ == "ArgumentError":
             raise UserError(f"plot: {' '.join(str(error).split())}") from error
