@@ -362,6 +362,7 @@ def silence_noise() -> None:
     logging.getLogger("lightning_fabric.utilities.seed").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning.*", message=".*num_workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
 
 if __name__ == "__main__":

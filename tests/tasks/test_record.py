@@ -55,6 +55,7 @@ def outcome(folder):
     return metrics["test/mae"], history, weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hook", "call"),
     [
@@ -89,6 +90,7 @@ def test_an_interrupt_at_any_point_costs_nothing(monkeypatch, capsys, hook, call
     assert outcome("part") == outcome("whole")
 
 
+@pytest.mark.slow
 def test_an_error_between_batches_and_checkpoint_leaves_the_last_good_checkpoint(monkeypatch):
     main(["fit", "--config=config.yaml", "--run=whole"])
     original, count = MD17Model.on_before_optimizer_step, 0
