@@ -1,5 +1,6 @@
 """Attention whose features are irreducible representations of rotations. It needs e3nn."""
 
+from attention.steerable.channelwise import ChannelwiseTransformer
 from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate
 from attention.steerable.layer import SteerableAttention
 from attention.steerable.network import SteerableTransformer
@@ -17,6 +18,7 @@ from attention.steerable.products import (
 from attention.steerable.tensor_product import Directions, Harmonics, PairProduct
 
 __all__ = [
+    "ChannelwiseTransformer",
     "CuEquivarianceProduct",
     "Directions",
     "E3nnProduct",

@@ -3,11 +3,10 @@
 from tasks.md17.archive import RMD17
 from tasks.md17.averaging import WeightAverage
 from tasks.md17.batches import FrameBatch, element_features
-from tasks.md17.channelwise import ChannelwiseEnergy
 from tasks.md17.data import MD17, Statistics
 from tasks.md17.frames import ELEMENTS, Frames, Source
 from tasks.md17.model import MD17Model
-from tasks.md17.networks import EnergyNetwork, LieEnergy, SteerableEnergy
+from tasks.md17.networks import ChannelwiseEnergy, EnergyNetwork, LieEnergy, SteerableEnergy
 from tasks.md17.splits import SPLITS, Split, split_frames
 from tasks.md17.springs import Springs
 from tasks.md17.xtb import XTB

@@ -1,9 +1,9 @@
-"""Energies by attention on irreducible representations, each channel multiplied by itself.
+"""Attention on irreducible representations in which each channel is multiplied by itself.
 
-The products of `attention.steerable` mix the channels of a pair by a matrix for every path, which
+The products of `SteerableTransformer` mix the channels of a pair by a matrix for every path, which
 the perceptrons have to make for each pair: c² numbers. Here the perceptrons give c numbers for each
-path, the products act on each channel by itself, and the channels are mixed once at each atom,
-after the sum over its neighbors. That is how NequIP and MACE do it, and it is cheaper.
+path, the products act on each channel by itself, and the channels are mixed once at each point,
+after the sum over its neighbors. That is how NequIP and MACE do it, and many times cheaper.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from attention import Geometry, NeighborhoodRule, Normalizer, Radius, Softmax
-from attention.geometry import Fibres
+from attention.clouds import check_clouds
+from attention.geometry import Fibres, Geometry
+from attention.neighborhoods import NeighborhoodRule, Radius
 from attention.neighborhoods.base import Neighborhood
-from liegroups import E, Invariant, LieGroup, Lifted, PerHead
+from attention.normalizers import Normalizer, Softmax
+from liegroups import E, Equivariance, Invariant, Lifted, PerHead
 from liegroups.numerics import safe_norm
-from tasks.md17.networks import EnergyNetwork
 
 
-class ChannelwiseEnergy(EnergyNetwork):
-    """The energy by attention on irreducible representations, channel by channel.
+class ChannelwiseTransformer(nn.Module):
+    """Attention on irreducible representations, channel by channel, that gives scalars.
 
-    Features are true tensors of degrees 0 to ``max_degree``, of parity (-1)ˡ, so that the energy is
+    Features are true tensors of degrees 0 to ``max_degree``, of parity (-1)ˡ, so that the output is
     invariant under E(3). A layer is
 
         kᵢⱼ^cp = Rᵢⱼ^cp (hⱼ^c ⊗ Y(rᵢⱼ))^p,   vᵢⱼ likewise,
@@ -35,16 +36,17 @@ class ChannelwiseEnergy(EnergyNetwork):
     for the channels c and the paths p of the Clebsch-Gordan product, with a linear map W from the
     paths and channels to the channels. Then the inner products of two linear maps of the features
     join the scalars in a perceptron, which adds to the scalars and scales what it adds to the other
-    types. A perceptron of the last scalars gives the energy of each atom.
+    types. A perceptron of the last scalars gives the outputs of each point.
 
     Args:
-        in_features: Number of features of an atom.
+        in_features: Number of scalar features of a point.
+        out_features: Number of outputs of a point.
         invariant: What the perceptrons of the pairs see; a list is a mix by heads.
         max_degree: Largest degree of the features and of the harmonics.
         channels: Number of channels of each type.
         layers: Number of layers, 2 or more.
         heads: Number of heads; divides ``channels``.
-        neighborhood: Chooses the neighbors of each atom; an atom is not its own.
+        neighborhood: Chooses the neighbors of each point; a point is not its own.
         hidden: Number of hidden units of the perceptrons of pairs.
         normalizer: Turns logits into weights.
 
@@ -55,11 +57,21 @@ class ChannelwiseEnergy(EnergyNetwork):
         Fuchs et al. 2020, SE(3)-Transformers; Batzner et al. 2022, E(3)-equivariant graph neural
         networks for interatomic potentials (the products); Schütt et al. 2021, Equivariant message
         passing for the prediction of tensorial properties (the inner products).
+
+    Example:
+        >>> import torch
+        >>> from liegroups import RadialBasis
+        >>> network = ChannelwiseTransformer(4, 1, RadialBasis(5.0), channels=8)
+        >>> network(torch.randn(2, 9, 4), torch.randn(2, 9, 3)).shape
+        torch.Size([2, 9, 1])
     """
+
+    equivariance = Equivariance.EXACT
 
     def __init__(
         self,
         in_features: int,
+        out_features: int,
         invariant: Invariant | Sequence[Invariant],
         max_degree: int = 2,
         channels: int = 32,
@@ -72,12 +84,12 @@ class ChannelwiseEnergy(EnergyNetwork):
         super().__init__()
         if layers < 2 or channels < 1 or max_degree < 0:
             raise ValueError(
-                "ChannelwiseEnergy takes at least 2 layers, 1 channel and a degree of 0; got "
+                "channel by channel takes at least 2 layers, 1 channel and a degree of 0; got "
                 f"{layers}, {channels} and {max_degree}."
             )
         if heads < 1 or channels % heads:
             raise ValueError(f"heads must divide channels; got {heads} and {channels}.")
-        self.space = self.group.default_space()
+        self.space = E(3).default_space()
         neighborhood.check(self.space)
         self.neighborhood = neighborhood
         one = invariant if isinstance(invariant, Invariant) else PerHead(invariant)
@@ -87,20 +99,33 @@ class ChannelwiseEnergy(EnergyNetwork):
         self.embedding = nn.Linear(in_features, channels)
         ends = [scalars, *[every] * (layers - 1), scalars]
         self.layers = nn.ModuleList(
-            Layer(self.geometry, channels, heads, hidden, normalizer, max_degree, *kinds)
+            ChannelwiseLayer(self.geometry, channels, heads, hidden, normalizer, max_degree, *kinds)
             for kinds in pairwise(ends)
         )
-        self.out = nn.Sequential(nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, 1))
+        self.out = nn.Sequential(
+            nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, out_features)
+        )
 
-    @property
-    def group(self) -> LieGroup:
-        return E(3)
+    def forward(self, features: Tensor, points: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Predict.
 
-    def forward(
-        self, features: Tensor, positions: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        lifted = Lifted(self.space.section(positions), positions)
-        neighborhood = self.neighborhood(self.space, lifted, None, fixed=True)
+        Args:
+            features: Scalar features ``(batch, points, in_features)``.
+            points: Positions ``(batch, points, 3)``, in the unit of the neighborhood.
+            mask: Booleans ``(batch, points)``, True for points that exist; all when absent.
+
+        Returns:
+            Scalars ``(batch, points, out_features)``, zero at points that do not exist.
+
+        Raises:
+            ValueError: If the shapes do not fit, a cloud is empty, or a point is not finite.
+        """
+        check_clouds(self.space, self.embedding.in_features, features, points, mask)
+        if mask is not None:
+            points = points.masked_fill(~mask[..., None], 0)
+            features = features.masked_fill(~mask[..., None], 0)
+        lifted = Lifted(self.space.section(points), points)
+        neighborhood = self.neighborhood(self.space, lifted, mask, fixed=not self.training)
         target, source = neighborhood.pairs(lifted, lifted)
         relative = source.point - target.point
         distance = safe_norm(relative)[..., None]
@@ -109,18 +134,19 @@ class ChannelwiseEnergy(EnergyNetwork):
             list(range(self.max_degree + 1)), direction, False, "component"
         )
         fibres = Fibres(self.geometry, neighborhood, lifted)
-        hidden = self.embedding(features)[..., None, :]  # (batch, atoms, components, channels)
+        hidden = self.embedding(features)[..., None, :]  # (batch, points, components, channels)
         matrices: dict[tuple[range, range], Tensor] = {}
         for layer in self.layers:
-            assert isinstance(layer, Layer)
+            assert isinstance(layer, ChannelwiseLayer)
             key = layer.types_in, layer.types_out
             if key not in matrices:
                 matrices[key] = layer.product(harmonics)
             hidden = layer(fibres, matrices[key], hidden)
-        return self.out(hidden[..., 0, :]).sum((1, 2))
+        output: Tensor = self.out(hidden[..., 0, :])
+        return output if mask is None else output.masked_fill(~mask[..., None], 0)
 
 
-class Product(nn.Module):
+class PairMatrices(nn.Module):
     """The Clebsch-Gordan product with the harmonics of a pair, as a matrix from all to all types.
 
     What comes out is ordered by the type of the output, then the path, then the component.
@@ -161,7 +187,7 @@ class Product(nn.Module):
         return (harmonics @ table.flatten(1)).unflatten(-1, table.shape[1:])
 
 
-class Layer(nn.Module):
+class ChannelwiseLayer(nn.Module):
     """Attention, then a perceptron of the scalars and inner products.
 
     Args:
@@ -189,7 +215,7 @@ class Layer(nn.Module):
         super().__init__()
         self.types_in, self.types_out = types_in, types_out
         self.channels, self.heads, self.normalizer = channels, heads, normalizer
-        self.product = Product(types_in, types_out, max_degree)
+        self.product = PairMatrices(types_in, types_out, max_degree)
         paths = self.product.paths
         self.weights = PairWeights(geometry.head_mask(heads), hidden, 2 * sum(paths), channels)
         # What both ends have can be compared, and kept.
@@ -215,7 +241,7 @@ class Layer(nn.Module):
         Args:
             fibres: The pairs.
             matrices: What the product gives for them, ``(pairs, columns, rows)``.
-            features: ``(batch, atoms, components, channels)``.
+            features: ``(batch, points, components, channels)``.
 
         Returns:
             New features, of the types of the output, in the same order.
@@ -242,7 +268,7 @@ class Layer(nn.Module):
         return together + torch.cat(parts, -2)
 
     def _attend(self, fibres: Fibres, matrices: Tensor, features: Tensor, query: Tensor) -> Tensor:
-        """What the fibres send, ``(batch, atoms, columns, channels)``."""
+        """What the fibres send, ``(batch, points, columns, channels)``."""
         neighborhood: Neighborhood = fibres.neighborhood
         pairs = fibres.invariants.shape[1:]
         source = neighborhood.pull_sources(features.flatten(2)).flatten(0, -2)
