@@ -78,7 +78,7 @@ def ablate(args: Sequence[str]) -> bool:
 
         left = [run for run in study.runs if not store.is_done(run)]
         jobs = [store.job(study, run, given.threads) for run in left]
-        log = store.folder / "runs" / "NAME" / LOG
+        log = _near(store.folder / "runs" / "NAME" / LOG)
         print(f"{len(jobs)} of {len(study.runs)} runs are left; each writes to {log}.", flush=True)
         failed, stopped = _carry_out(study, store, jobs, workers, save)
         rows, failed = save(failed)
@@ -288,7 +288,7 @@ def _carry_out(
                             text = f"{job.name}: done ({done} of {total})"
                         else:
                             failed[job.name] = message
-                            text = f"{job.name}: failed: {message} (log: {job.folder / LOG})"
+                            text = f"{job.name}: failed: {message} (log: {_near(job.folder / LOG)})"
                         bar.write(text, file=sys.stdout)
                         save(failed)
                     bar.n = share()
@@ -308,7 +308,13 @@ def _report(study: Study, rows: Sequence[Row], results: Path) -> None:
         files.append(results.with_suffix(".png"))
         report.draw(files[-1], groups, study.axes, study.spread)
     print(text)
-    print(f"Written: {', '.join(map(str, files))}")
+    print(f"Written: {', '.join(str(_near(file)) for file in files)}")
+
+
+def _near(path: Path) -> Path:
+    """A path as it is seen from here, where it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 class _Terminable:
