@@ -393,6 +393,7 @@ FEW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "study",
     [
@@ -405,8 +406,11 @@ FEW = {
 def test_every_run_of_the_studies_builds(study, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     read = Study.read(CONFIGS / study)
-    long = [axis for axis in read.axes if axis.name == "seed" or len(axis.choices) > 3]
-    narrowed = [f"--grid.{axis.name}=[{axis.choices[0].label}]" for axis in long]
+    narrowed = [
+        f"--grid.{axis.name}={json.dumps([axis.choices[0].label])}"
+        for axis in read.axes
+        if axis.name in ("seed", "molecule")  # Values that no other part of the settings sees.
+    ]
     with pytest.raises(SystemExit) as left:
         main(
             [
