@@ -15,7 +15,7 @@ from attention.steerable.products import (
     ProductName,
     make_product,
 )
-from attention.steerable.tensor_product import Directions, Harmonics, PairProduct
+from attention.steerable.tensor_product import Directions, Harmonics, PairProduct, Slots
 
 __all__ = [
     "ChannelwiseTransformer",
@@ -34,6 +34,7 @@ __all__ = [
     "Product",
     "ProductName",
     "Radial",
+    "Slots",
     "SteerableAttention",
     "SteerableTransformer",
     "make_product",

@@ -75,7 +75,7 @@ def trajectories(
         part: Parts of equal seed have no system in common.
         seed: Seed of the systems.
         random_start: Whether each stretch starts anywhere on its trajectory; else at time 0.
-        folder: Where the cache lies, see :func:`tasks.cache.cache_directory`.
+        folder: Where the cache lies, see ``tasks.cache.cache_directory``.
         progress: Whether to show a bar while systems are made.
 
     Returns:
