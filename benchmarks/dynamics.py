@@ -57,48 +57,35 @@ NOTES = (
 
 Maker = Callable[[System], LearnedField]
 
+SMALL = partial(LieHamiltonian, feature_scale=0.1, width=32, layers=1, heads=8)
+
 LIE: dict[str, Maker] = {
     # Minus squared lengths of translations, a linear kernel of them times content.
     "lie-small": partial(
-        LieHamiltonian,
+        SMALL,
         group=T2(),
         invariant=AlgebraNorm(),
         kernel=partial(Product, location=LinearLocation),
-        feature_scale=0.1,
-        width=32,
-        layers=1,
-        heads=8,
     ),
     # Nothing known of the form of the potential but its invariance.
     "lie-T2-perceptron": partial(
-        LieHamiltonian,
+        SMALL,
         group=T2(),
         invariant=RelativePose(),
         kernel=partial(Product, location=SharedLocationMLP),
-        feature_scale=0.1,
-        width=32,
-        layers=1,
-        heads=8,
     ),
     "lie-SE2-perceptron": partial(
-        LieHamiltonian,
+        SMALL,
         group=SE2(),
         invariant=Distance(),
         kernel=partial(Product, location=SharedLocationMLP),
-        feature_scale=0.1,
-        width=32,
-        layers=1,
-        heads=8,
     ),
     "lieconv-T2": partial(
-        LieHamiltonian,
+        SMALL,
         group=T2(),
         invariant=RelativePose(),
         kernel=partial(LocationOnly, location=SharedLocationMLP),
-        feature_scale=0.1,
-        width=32,
         layers=2,
-        heads=8,
     ),
 }
 BASELINES: dict[str, Maker] = {"FC": FC, "HFC": HFC, "OGN": OGN, "HOGN": HOGN}

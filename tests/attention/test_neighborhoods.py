@@ -440,3 +440,12 @@ def test_two_dimensions():
     found = Radius(2.0, cutoff=None)(space, Lifted(space.section(points), points), None)
     assert found.target.tolist() == [0, 0, 1, 1, 2]
     assert found.source.tolist() == [0, 1, 0, 1, 2]
+
+
+def test_random_neighbors_of_clouds_larger_than_the_table(monkeypatch):
+    monkeypatch.setattr("attention.neighborhoods.rules._TABLE_ROWS", 4)
+    space = SE3().default_space()
+    points = torch.randn(2, 11, 3)
+    rule = RandomNearest(2, of=5, seed=4321)  # Another seed than where the table has its own size.
+    neighborhood = rule(space, Lifted(space.section(points), points), None, fixed=True)
+    assert (neighborhood.target.bincount(minlength=22) == 2).all()

@@ -8,7 +8,6 @@ import pytest
 import torch
 import yaml
 
-from tasks.cli import main
 from tasks.qm9 import QM9Model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,31 +27,8 @@ SMALL = [
 
 
 @pytest.fixture
-def lie_attention(monkeypatch, tmp_path, qm9_cache):
-    """Run a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LIE_ATTENTION_CACHE", str(qm9_cache))
-
-    def run(*args):
-        monkeypatch.setattr("sys.argv", ["lie-attention"])
-        main([str(arg) for arg in args])
-
-    return run
-
-
-@pytest.fixture
-def refusal(lie_attention, capsys):
-    """Run a command that must fail; give its message."""
-
-    def run(*args):
-        with pytest.raises(SystemExit) as left:
-            lie_attention(*args)
-        assert left.value.code not in (0, None)
-        message = capsys.readouterr().err.strip().splitlines()[-1]
-        assert message.startswith("lie-attention: error: ")
-        return message
-
-    return run
+def command_cache(qm9_cache):
+    return qm9_cache
 
 
 def fit(run, *args, folder="runs/first"):

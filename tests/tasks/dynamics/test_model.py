@@ -11,7 +11,6 @@ import torch
 
 from attention import LinearLocation, Product
 from liegroups import AlgebraNorm
-from tasks.cli import main
 from tasks.dynamics import (
     HFC,
     DynamicsData,
@@ -194,26 +193,8 @@ def test_data_of_another_system_and_stretches_too_short_are_refused(cache, tmp_p
 
 
 @pytest.fixture
-def lie_attention(monkeypatch, tmp_path, cache):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LIE_ATTENTION_CACHE", str(cache))
-
-    def run(*args):
-        monkeypatch.setattr("sys.argv", ["lie-attention"])
-        main([str(arg) for arg in args])
-
-    return run
-
-
-@pytest.fixture
-def refusal(lie_attention, capsys):
-    def run(*args):
-        with pytest.raises(SystemExit) as left:
-            lie_attention(*args)
-        assert left.value.code not in (0, None)
-        return capsys.readouterr().err.strip().splitlines()[-1]
-
-    return run
+def command_cache(cache):
+    return cache
 
 
 def test_a_run_is_trained_tested_and_taken_up_again(lie_attention, refusal, capsys):

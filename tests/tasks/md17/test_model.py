@@ -11,7 +11,6 @@ import torch
 
 from attention import Radius
 from liegroups import SE3, Distance, E, InverseDistance, RadialBasis
-from tasks.cli import main
 from tasks.md17 import (
     MD17,
     ChannelwiseEnergy,
@@ -282,29 +281,6 @@ SMALL = [
 QUICK = str(ROOT / "tasks/configs/md17/quick.yaml")
 
 
-@pytest.fixture
-def lie_attention(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LIE_ATTENTION_CACHE", str(tmp_path / "cache"))
-
-    def run(*args):
-        monkeypatch.setattr("sys.argv", ["lie-attention"])
-        main([str(arg) for arg in args])
-
-    return run
-
-
-@pytest.fixture
-def refusal(lie_attention, capsys):
-    def run(*args):
-        with pytest.raises(SystemExit) as left:
-            lie_attention(*args)
-        assert left.value.code not in (0, None)
-        return capsys.readouterr().err.strip().splitlines()[-1]
-
-    return run
-
-
 def test_a_run_is_trained_tested_and_taken_up_again(lie_attention, refusal, capsys):
     folder = Path("runs/first")
     lie_attention("fit", "--config", QUICK, *SMALL, "--run", folder)
@@ -339,13 +315,6 @@ def test_a_run_is_trained_tested_and_taken_up_again(lie_attention, refusal, caps
     torch.save(other, "other.ckpt")
     message = refusal("test", "--config", folder / "config.yaml", "--ckpt_path", "other.ckpt")
     assert "trained on 'GFN2-xTB'" in message
-
-
-@pytest.mark.parametrize("name", ["accurate", "quick", "thesis"])
-def test_every_configuration_takes_a_step(lie_attention, name):
-    config = ROOT / f"tasks/configs/md17/{name}.yaml"
-    data = [arg for arg in SMALL if arg.startswith("--data")]
-    lie_attention("fit", "--config", config, *data, "--trainer.fast_dev_run=true")
 
 
 def test_a_checkpoint_gives_the_model_back(data, tmp_path, lie_attention):

@@ -8,7 +8,6 @@ import torch
 
 from attention import Radius, invariance_error
 from liegroups import SE3, Distance, E, InverseDistance
-from tasks.cli import main
 from tasks.qm9 import QM9, QM9Model, SteerableProperty
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -57,15 +56,8 @@ def test_an_error_of_invariance_that_is_there_is_found(batch):
 
 
 @pytest.fixture
-def lie_attention(monkeypatch, tmp_path, qm9_cache):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LIE_ATTENTION_CACHE", str(qm9_cache))
-
-    def run(*args):
-        monkeypatch.setattr("sys.argv", ["lie-attention"])
-        main([str(arg) for arg in args])
-
-    return run
+def command_cache(qm9_cache):
+    return qm9_cache
 
 
 def test_the_system_is_trained_tested_and_used_for_predictions(lie_attention, capsys):
