@@ -2,22 +2,27 @@
 
     python benchmarks/dynamics.py                        # what is missing of the whole table
     python benchmarks/dynamics.py --models lie-small --sizes 10 100 --seeds 0
+    python benchmarks/dynamics.py cost                   # time and memory of a training step
 
-Rows go to results/dynamics/data_efficiency.json as they are found; a row that stands there is not
-computed again, so that a sweep can be stopped and taken up. Every model ends with the weights of
-its last step: no validation systems are looked at. Tested on the same 2,000 systems.
+Rows go to results/dynamics/data_efficiency.json as they are found; the medians of each model and
+size to summary.json and, a row for each model, to models.json beside it. A row that stands there is
+not computed again, so that a sweep can be stopped and taken up. Every model ends with the weights
+of its last step: no validation systems are looked at. All are tested on the same systems.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from argparse import ArgumentParser, RawTextHelpFormatter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytorch_lightning as pl
@@ -26,10 +31,19 @@ import torch
 # Beside this file is one with the name of a package that it needs: look for packages first.
 sys.path.append(sys.path.pop(0))
 
+from _processes import Run, serve, take_turns
 from _results import ROOT, write
 
-from attention import LinearLocation, LocationOnly, Product, SharedLocationMLP
-from liegroups import SE2, T2, AlgebraNorm, Distance, RelativePose
+from attention import (
+    InvariantHead,
+    LinearLocation,
+    LocationMLP,
+    LocationOnly,
+    Product,
+    SharedLocationMLP,
+    Sum,
+)
+from liegroups import SE2, T2, AlgebraNorm, Distance, Haar, RelativePose
 from tasks.dynamics import (
     FC,
     HFC,
@@ -40,91 +54,148 @@ from tasks.dynamics import (
     DynamicsModel,
     LearnedField,
     LieHamiltonian,
+    Loss,
+    Quadrature,
     RollOut,
     Slope,
+    Springs,
     System,
+    trajectories,
 )
+from tasks.dynamics.plots import PUBLISHED
+
+Row = dict[str, Any]
+Maker = Callable[[System], LearnedField]
+
+SIZES = (10, 25, 50, 100, 400, 1000, 3000, 10_000)
+SEEDS = (0, 1, 2)
+BATCH = 100  # Of AdamW.
 
 NAME = "dynamics/data_efficiency"
-SIZES = (10, 25, 50, 100, 400, 1000, 3000)
 NOTES = (
-    "Springs of 6 particles, one stretch of 5 points a system, tested from time 0 on 2,000 systems "
-    "with RK4 steps of 0.01. mse_5 and mse_100: mean squared error of positions and momenta over "
-    "the first 5 and 100 points. seconds: training, on the threads given. An error of null: a "
-    "roll-out diverged. Models named lie-... are LieHamiltonian with linear readout, the loss "
-    "Slope and L-BFGS in double precision; baselines have the loss RollOut and AdamW."
+    "Springs of 6 particles, one stretch of 5 points a system, tested from time 0 on test_systems "
+    "systems with RK4 steps of 0.01. mse_5 and mse_100: mean squared error of positions and "
+    "momenta over the first 5 and 100 points; null: a roll-out diverged. seconds: training; "
+    "cpu_seconds: those that the process had a processor. steps: of AdamW on batches of 100 at a "
+    "learning rate of 1e-3 with cosine in single precision, or of 20 iterations of L-BFGS on all "
+    "systems in double precision. A seed changes the training systems as well as the weights."
 )
-
-Maker = Callable[[System], LearnedField]
+SUMMARY_NOTES = (
+    "Medians over the seeds of data_efficiency.json; published: those of LieTransformer, for "
+    "lieconv of LieConv, for FC of FC, for OGN and HOGN of the graph network."
+)
 
 SMALL = partial(LieHamiltonian, feature_scale=0.1, width=32, layers=1, heads=8)
 
-LIE: dict[str, Maker] = {
+
+@dataclass(frozen=True)
+class Entry:
+    """A model and how it is trained.
+
+    Attributes:
+        field: Makes what is learned.
+        published: The published curve to compare it with.
+        steps: Number of steps of the optimizer.
+        optimizer: Of ``DynamicsModel``; L-BFGS goes with double precision.
+        loss: What training makes small.
+        test_systems: Number of systems of the test; fewer for what is slow to roll out.
+    """
+
+    field: Maker
+    published: str | None
+    steps: int
+    optimizer: str
+    loss: Loss = Slope()  # noqa: RUF009 (immutable)
+    test_systems: int = 2000
+
+
+LIE = partial(Entry, steps=20, optimizer="lbfgs")
+BASELINE = partial(Entry, steps=3000, optimizer="adamw")
+
+ENTRIES: dict[str, Entry] = {
     # Minus squared lengths of translations, a linear kernel of them times content.
-    "lie-small": partial(
-        SMALL,
-        group=T2(),
-        invariant=AlgebraNorm(),
-        kernel=partial(Product, location=LinearLocation),
+    "lie-small": LIE(
+        partial(
+            SMALL,
+            group=T2(),
+            invariant=AlgebraNorm(),
+            kernel=partial(Product, location=LinearLocation),
+        ),
+        "LieTransformer",
     ),
     # Nothing known of the form of the potential but its invariance.
-    "lie-T2-perceptron": partial(
-        SMALL,
-        group=T2(),
-        invariant=RelativePose(),
-        kernel=partial(Product, location=SharedLocationMLP),
+    "lie-T2-perceptron": LIE(
+        partial(
+            SMALL,
+            group=T2(),
+            invariant=RelativePose(),
+            kernel=partial(Product, location=SharedLocationMLP),
+        ),
+        "LieTransformer",
     ),
-    "lie-SE2-perceptron": partial(
-        SMALL,
-        group=SE2(),
-        invariant=Distance(),
-        kernel=partial(Product, location=SharedLocationMLP),
+    "lie-SE2-perceptron": LIE(
+        partial(
+            SMALL,
+            group=SE2(),
+            invariant=Distance(),
+            kernel=partial(Product, location=SharedLocationMLP),
+        ),
+        "LieTransformer",
     ),
-    "lieconv-T2": partial(
-        SMALL,
-        group=T2(),
-        invariant=RelativePose(),
-        kernel=partial(LocationOnly, location=SharedLocationMLP),
-        layers=2,
+    "lieconv-T2": LIE(
+        partial(
+            SMALL,
+            group=T2(),
+            invariant=RelativePose(),
+            kernel=partial(LocationOnly, location=SharedLocationMLP),
+            layers=2,
+        ),
+        "LieConv",
     ),
+    "FC": BASELINE(FC, "FC"),
+    "HFC": BASELINE(HFC, None),
+    "OGN": BASELINE(OGN, "graph network", test_systems=500),
+    "HOGN": BASELINE(HOGN, "graph network", test_systems=500),
 }
-BASELINES: dict[str, Maker] = {"FC": FC, "HFC": HFC, "OGN": OGN, "HOGN": HOGN}
 
 
-def measure(name: str, size: int, seed: int, steps: int, test_systems: int) -> dict[str, Any]:
+def measure(name: str, size: int, seed: int, steps: int | None, test_systems: int | None) -> Row:
     """Train a model and test it: a row of the results."""
     pl.seed_everything(seed, verbose=False)
-    lie = name in LIE
+    entry = ENTRIES[name]
+    steps, test_systems = steps or entry.steps, test_systems or entry.test_systems
+    whole = entry.optimizer == "lbfgs"
+    loss = entry.loss
     model = DynamicsModel(
-        field=LIE[name] if lie else BASELINES[name],
-        loss=Slope() if lie else RollOut(),
-        optimizer="lbfgs" if lie else "adamw",
-        learning_rate=1e-3,
+        field=entry.field, loss=loss, optimizer=entry.optimizer, learning_rate=1e-3
     )
-    batch = size if lie else min(size, 100)
     data = DynamicsData(
         train_systems=size,
         test_systems=test_systems,
-        batch_size=batch,
+        batch_size=size if whole else min(size, BATCH),
         seed=seed,
     )
     trainer = pl.Trainer(
         accelerator="cpu",
-        max_steps=steps if lie else 10 * steps,
+        max_steps=steps,
         max_epochs=-1,
-        precision="64-true" if lie else "32-true",
+        precision="64-true" if whole else "32-true",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         limit_val_batches=0,
-        gradient_clip_val=None if lie else 1.0,
+        gradient_clip_val=None if whole else 10.0,
     )
     data.setup()
-    start = time.perf_counter()
+    start, started = time.perf_counter(), time.process_time()
     trainer.fit(model, datamodule=data)
-    seconds = time.perf_counter() - start
-    row: dict[str, Any] = {
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - started
+    train = data.part("train")
+    states, parameters = (each.to(model.dtype) for each in (train.states, train.parameters))
+    with torch.no_grad():
+        train_loss = float(loss(model.system, model.field.of(parameters), states))
+    row: Row = {
         "model": name,
         "parameters": sum(p.numel() for p in model.parameters()),
         "train_systems": size,
@@ -132,10 +203,15 @@ def measure(name: str, size: int, seed: int, steps: int, test_systems: int) -> d
         "mse_5": None,
         "mse_100": None,
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
         "threads": torch.get_num_threads(),
-        "steps": steps if lie else 10 * steps,
+        "loss": type(loss).__name__,
+        "optimizer": entry.optimizer,
+        "steps": steps,
+        "train_loss": train_loss,
         "test_systems": test_systems,
     }
+    model.requires_grad_(False)  # Forces need derivatives by positions alone, which takes less.
     try:
         found = trainer.test(model, datamodule=data, verbose=False)[0]
         row |= {"mse_5": found["test/mse_5"], "mse_100": found["test/mse_100"]}
@@ -144,39 +220,167 @@ def measure(name: str, size: int, seed: int, steps: int, test_systems: int) -> d
     return row
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
+def summarize(rows: Iterable[Row]) -> list[Row]:
+    """Medians of each model and number of systems, beside the published ones."""
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["model"], row["train_systems"]), []).append(row)
+    found = []
+    for (model, size), group in groups.items():
+        line: Row = {
+            "model": model,
+            "parameters": group[0]["parameters"],
+            "train_systems": size,
+            "seeds": len(group),
+            "cpu_seconds": median(row["cpu_seconds"] for row in group),
+        }
+        curve = PUBLISHED.get(ENTRIES[model].published or "", {})
+        for place, key in enumerate(("mse_5", "mse_100")):
+            middle = median(inf if row[key] is None else row[key] for row in group)
+            line[key] = None if middle == inf else middle
+            line[f"published_{key}"] = curve[size][place] if size in curve else None
+        found.append(line)
+    return found
+
+
+def across(lines: Sequence[Row], sizes: Sequence[int] = (10, 100, 1000)) -> list[Row]:
+    """The medians of each model in one row, at some sizes."""
+    found: dict[str, Row] = {}
+    for line in lines:
+        row = found.setdefault(
+            line["model"], {"model": line["model"], "parameters": line["parameters"]}
+        )
+        if line["train_systems"] in sizes:
+            for key in ("mse_5", "mse_100"):
+                row[f"{key}_of_{line['train_systems']}"] = line[key]
+            row["seeds"] = min(line["seeds"], row.get("seeds", line["seeds"]))
+    return [row for row in found.values() if "seeds" in row]
+
+
+def rows_of(path: Path) -> list[Row]:
     """The rows that stand in a result file."""
     return list(json.loads(path.read_text())["rows"]) if path.exists() else []
 
 
-def main() -> None:
-    known = [*LIE, *BASELINES]
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--models", nargs="+", choices=known, default=known)
-    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
-    parser.add_argument("--seeds", nargs="+", type=int, default=(0, 1, 2))
-    parser.add_argument("--steps", type=int, default=20, help="of 20 iterations of L-BFGS")
-    parser.add_argument("--test-systems", type=int, default=2000)
-    arguments = parser.parse_args()
+def sweep(
+    models: Sequence[str],
+    sizes: Sequence[int],
+    seeds: Sequence[int],
+    steps: int | None,
+    test_systems: int | None,
+) -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning.*")
-    path = ROOT / "results" / f"{NAME}.json"
-    for seed in arguments.seeds:
-        for size in arguments.sizes:
-            for name in arguments.models:
+    path, known = ROOT / "results" / f"{NAME}.json", list(ENTRIES)
+    for seed in seeds:
+        for size in sizes:
+            for name in models:
                 key = (name, size, seed)
                 rows = rows_of(path)
                 if key in {(r["model"], r["train_systems"], r["seed"]) for r in rows}:
                     continue
-                row = measure(name, size, seed, arguments.steps, arguments.test_systems)
+                row = measure(name, size, seed, steps, test_systems)
                 print(row, flush=True)
                 rows = sorted(
                     [*rows_of(path), row],
                     key=lambda r: (known.index(r["model"]), r["train_systems"], r["seed"]),
                 )
                 write(NAME, rows, NOTES)
+                lines = summarize(rows)
+                write("dynamics/summary", lines, SUMMARY_NOTES)
+                write("dynamics/models", across(lines), SUMMARY_NOTES)
+
+
+# ---- time and memory of a step ---------------------------------------------------------------
+
+PUBLIC = partial(
+    LieHamiltonian,
+    kernel=partial(Sum, location=LocationMLP),
+    head=partial(InvariantHead, pooling="sum"),
+    heads=8,
+)
+"""Kernel, normalizer and head of the LieTransformer's public code."""
+
+STEPS: dict[str, tuple[Maker, Loss, torch.dtype]] = {
+    "LieTransformer-T2, 160 x 5, roll-out": (
+        partial(PUBLIC, group=T2(), width=160, layers=5),
+        RollOut(),
+        torch.float32,
+    ),
+    "LieTransformer-T2, 160 x 5, slope": (
+        partial(PUBLIC, group=T2(), width=160, layers=5),
+        Slope(),
+        torch.float32,
+    ),
+    "LieTransformer-SE2, 80 x 3, 2 lifts, roll-out": (
+        partial(PUBLIC, group=SE2(), lift=Haar(count=2), width=80, layers=3),
+        RollOut(),
+        torch.float32,
+    ),
+    "lie-small, roll-out": (ENTRIES["lie-small"].field, RollOut(), torch.float64),
+    "lie-small, quadrature": (ENTRIES["lie-small"].field, Quadrature(), torch.float64),
+    "lie-small, slope": (ENTRIES["lie-small"].field, Slope(), torch.float64),
+}
+
+
+def cost(repeats: int, threads: int) -> None:
+    cases = [{"what": name, "batch": BATCH, "threads": threads} for name in STEPS]
+    rows = [case | row for case, row in zip(cases, take_turns(cases, repeats), strict=True)]
+    for row in rows:
+        print(row, flush=True)
+    notes = (
+        f"A training step on {BATCH} springs of 6 particles, stretches of 5 points: loss, "
+        f"gradient, step of AdamW. Medians of {repeats} after a warm-up; the cases take turns. "
+        "cpu_seconds are those of all threads. peak_mb is that of the whole process, of which "
+        "baseline_mb are torch and this package. ratio: of cpu_seconds to those of the first case."
+    )
+    write("dynamics/cost", rows, notes)
+
+
+def build(case: Row) -> Run:
+    torch.set_num_threads(case["threads"])
+    torch.manual_seed(0)
+    make, loss, dtype = STEPS[case["what"]]
+    system = Springs()
+    field = make(system).to(dtype)
+    drawn = trajectories(system, case["batch"], 5, progress=False)
+    states, parameters = drawn.states.to(dtype), drawn.parameters.to(dtype)
+    optimizer = torch.optim.AdamW(field.parameters(), lr=1e-3)
+
+    def forward() -> Callable[[], object]:
+        optimizer.zero_grad()
+        value = loss(system, field.of(parameters, 0), states)
+
+        def backward() -> None:
+            value.backward()
+            optimizer.step()
+
+        return backward
+
+    count = sum(p.numel() for p in field.parameters())
+    return Run(forward, lambda: {"parameters": count, "dtype": str(dtype).removeprefix("torch.")})
+
+
+def main() -> None:
+    known = list(ENTRIES)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=["sweep", "cost"], default="sweep")
+    parser.add_argument("--models", nargs="+", choices=known, default=known)
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    parser.add_argument("--steps", type=int, help="in place of the model's own number")
+    parser.add_argument("--test-systems", type=int, help="in place of the model's own number")
+    parser.add_argument("--repeats", type=int, default=3, help="of cost")
+    parser.add_argument("--threads", type=int, default=2, help="of cost")
+    given = parser.parse_args()
+    if given.what == "cost":
+        cost(given.repeats, given.threads)
+    else:
+        sweep(given.models, given.sizes, given.seeds, given.steps, given.test_systems)
 
 
 if __name__ == "__main__":
-    main()
+    match sys.argv[1:]:
+        case ["case", row]:
+            serve(json.loads(row), build)
+        case _:
+            main()

@@ -15,7 +15,7 @@ from tasks.dynamics.fields import (
 )
 from tasks.dynamics.hamiltonian import Field, HamiltonianField
 from tasks.dynamics.integrators import RK4, Adaptive, DivergenceError, Integrator, Leapfrog
-from tasks.dynamics.losses import Loss, RollOut, Slope
+from tasks.dynamics.losses import Loss, Quadrature, RollOut, Slope
 from tasks.dynamics.metrics import drifts, roll_out, squared_error
 from tasks.dynamics.model import DynamicsModel
 from tasks.dynamics.pictures import PICTURES
@@ -48,6 +48,7 @@ __all__ = [
     "Loss",
     "PendulumChain",
     "Planets",
+    "Quadrature",
     "Quantity",
     "RollOut",
     "Slope",

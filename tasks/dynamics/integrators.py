@@ -65,15 +65,16 @@ class _FixedStep(Integrator):
             raise ValueError(f"substeps: {self.substeps}; accepted: 1 or more.")
 
     @abstractmethod
-    def step(self, field: Derivative, state: Tensor, length: float) -> Tensor:
-        """The states one step later."""
+    def stepper(self, field: Derivative, state: Tensor) -> Callable[[Tensor, float], Tensor]:
+        """What takes the states, from these on, a step of some length further."""
 
     def __call__(self, field: Derivative, state: Tensor, times: Tensor) -> Tensor:
         found = [state]
         ends = _checked(times)
+        step = self.stepper(field, state)
         for number, (start, end) in enumerate(pairwise(ends), 1):
             for _ in range(self.substeps):
-                state = self.step(field, state, (end - start) / self.substeps)
+                state = step(state, (end - start) / self.substeps)
             _check(state, number, ends)
             found.append(state)
         return torch.stack(found, 1)
@@ -98,12 +99,15 @@ class RK4(_FixedStep):
         tensor([...e-..., -1.0000e+00])
     """
 
-    def step(self, field: Derivative, state: Tensor, length: float) -> Tensor:
-        a = field(state)
-        b = field(torch.add(state, a, alpha=length / 2))
-        c = field(torch.add(state, b, alpha=length / 2))
-        d = field(torch.add(state, c, alpha=length))
-        return torch.add(state, torch.add(a + d, b + c, alpha=2), alpha=length / 6)
+    def stepper(self, field: Derivative, state: Tensor) -> Callable[[Tensor, float], Tensor]:
+        def step(state: Tensor, length: float) -> Tensor:
+            a = field(state)
+            b = field(torch.add(state, a, alpha=length / 2))
+            c = field(torch.add(state, b, alpha=length / 2))
+            d = field(torch.add(state, c, alpha=length))
+            return torch.add(state, torch.add(a + d, b + c, alpha=2), alpha=length / 6)
+
+        return step
 
 
 @dataclass(frozen=True)
@@ -124,21 +128,24 @@ class Leapfrog(_FixedStep):
         Hairer, Lubich, Wanner 2006, Geometric Numerical Integration, section I.1.4.
     """
 
-    def __call__(self, field: Derivative, state: Tensor, times: Tensor) -> Tensor:
+    def stepper(self, field: Derivative, state: Tensor) -> Callable[[Tensor, float], Tensor]:
         if not isinstance(field, HamiltonianField) or not field.separable:
             raise ValueError(
                 "Leapfrog needs the field of a Hamiltonian whose kinetic energy does not depend on "
                 "the positions; use RK4 or Adaptive."
             )
-        return super().__call__(field, state, times)
+        force = field.force(state[:, 0])  # A step ends at the positions where the next one starts.
 
-    def step(self, field: Derivative, state: Tensor, length: float) -> Tensor:
-        assert isinstance(field, HamiltonianField)
-        positions, momenta = state.unbind(1)
-        momenta = momenta + length / 2 * field.force(positions)
-        positions = positions + length * field.velocity(momenta)
-        momenta = momenta + length / 2 * field.force(positions)
-        return torch.stack((positions, momenta), 1)
+        def step(state: Tensor, length: float) -> Tensor:
+            nonlocal force
+            positions, momenta = state.unbind(1)
+            momenta = momenta + length / 2 * force
+            positions = positions + length * field.velocity(momenta)
+            force = field.force(positions)
+            momenta = momenta + length / 2 * force
+            return torch.stack((positions, momenta), 1)
+
+        return step
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from tasks.dynamics.hamiltonian import Field
@@ -73,3 +74,34 @@ class Slope(Loss):
         a, b, c, d = (states[:, middle + shift] for shift in (-2, -1, 1, 2))
         slope = (a - d + 8 * (c - b)) / (12 * system.spacing)
         return (field(states[:, middle]) - slope).square().mean()
+
+
+@dataclass(frozen=True)
+class Quadrature(Loss):
+    r"""Mean squared error of the changes between neighboring points, against integrals of dz/dt.
+
+    .. math::
+        \frac{z(t_{i+1}) - z(t_i)}{h} \approx \sum_j w_{ij} \dot z(t_j)
+
+    with the weights that integrate the polynomial through all n points of the stretch, as in the
+    implicit methods of Adams; the error is of order hⁿ. It evaluates the network at the true
+    states alone, once at each, where ``RollOut`` does so four times, each after the one before.
+
+    Reference:
+        Hairer, Nørsett, Wanner 1993, Solving Ordinary Differential Equations I, section III.1.
+    """
+
+    def __call__(self, system: System, field: Field, states: Tensor) -> Tensor:
+        weights = _weights(states.shape[1]).to(states)
+        slopes = torch.stack([field(state) for state in states.unbind(1)], 1)
+        expected = torch.einsum("ij,bj...->bi...", weights, slopes)
+        return (expected - states.diff(dim=1) / system.spacing).square().mean()
+
+
+def _weights(points: int) -> Tensor:
+    """Row i integrates polynomials of degree n - 1 from i to i + 1, by their values at 0 … n-1."""
+    power = torch.arange(points, dtype=torch.float64)[:, None]
+    ends = torch.arange(points, dtype=torch.float64)
+    integrals = (ends ** (power + 1) / (power + 1)).diff(dim=1)
+    weights: Tensor = torch.linalg.solve(ends**power, integrals)
+    return weights.T

@@ -34,7 +34,7 @@ class DynamicsModel(TaskModel):
         system: The system, the same as that of the data; the command line takes it from there.
         field: Makes what is learned: ``LieHamiltonian``, the baselines ``FC``, ``HFC``, ``OGN``
             and ``HOGN`` with their settings, or a ``LearnedField`` of your own.
-        loss: What training makes small: ``RollOut`` or ``Slope``.
+        loss: What training makes small: ``RollOut``, ``Quadrature`` or ``Slope``.
         integrator: Makes the trajectories of validation and test.
         optimizer: ``adamw``, or ``lbfgs``: a quasi-Newton method, 20 iterations a step, each step
             on all training systems at once. Small networks end far lower with it, in double

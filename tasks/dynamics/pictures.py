@@ -10,11 +10,11 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser
 
-from attention import LocationOnly, SharedLocationMLP
+from attention import Product, SharedLocationMLP
 from liegroups import SE2, T2, Frames
 from tasks.dynamics.fields import LieHamiltonian
 from tasks.dynamics.integrators import Leapfrog
-from tasks.dynamics.losses import Slope
+from tasks.dynamics.losses import Quadrature
 from tasks.dynamics.metrics import LONG, drifts, roll_out
 from tasks.dynamics.model import DynamicsModel
 from tasks.dynamics.plots import animate, check_animation, draw_conserved, draw_data_efficiency
@@ -101,8 +101,8 @@ def conservation(
 ) -> Path:
     """Draw what potentials on T2 and on SE2 with frames conserve, after a short training.
 
-    Both are convolutions of relative poses, trained alike, and rolled out by leapfrog in double
-    precision.
+    Both attend with a perceptron of relative poses, are trained alike, by 100 iterations of
+    L-BFGS, and rolled out by leapfrog in double precision.
 
     Args:
         path: Where the picture goes.
@@ -123,7 +123,7 @@ def conservation(
     test = trajectories(Springs(), _SHOWN_SYSTEMS, LONG, part="test", random_start=False)
     make = partial(
         LieHamiltonian,
-        kernel=partial(LocationOnly, location=SharedLocationMLP),
+        kernel=partial(Product, location=SharedLocationMLP),
         feature_scale=0.1,
         width=16,
         layers=1,
@@ -148,9 +148,9 @@ def _train(
     field: LieHamiltonian, system: System, states: torch.Tensor, parameters: torch.Tensor
 ) -> None:
     optimizer = torch.optim.LBFGS(
-        field.parameters(), max_iter=60, history_size=20, line_search_fn="strong_wolfe"
+        field.parameters(), max_iter=100, history_size=20, line_search_fn="strong_wolfe"
     )
-    loss = Slope()
+    loss = Quadrature()
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()

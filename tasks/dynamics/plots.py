@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from tasks.dynamics.systems import System
 
-_COLORS: Final = ("#2457a6", "#c8502d", "#3a8f5c", "#8a5fa8", "#b58a1b", "#4c9bb0", "#8a8fa3")
+_COLORS: Final = (
+    "#2457a6", "#c8502d", "#3a8f5c", "#8a5fa8", "#b58a1b", "#4c9bb0", "#1f1f1f", "#d17fa6",
+)  # fmt: skip
 _GUIDE: Final = "#8a8fa3"
 
 PUBLISHED: Final[dict[str, dict[int, tuple[float, float]]]] = {
@@ -128,7 +131,7 @@ def draw_data_efficiency(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         rows: Rows with ``model``, ``train_systems``, ``mse_5`` and ``mse_100``; the curves are
             medians over the rows of a model and size.
     """
-    figure = Figure(figsize=(9.5, 4.4), layout="constrained")
+    figure = Figure(figsize=(11.5, 4.6), layout="constrained")
     panels = figure.subplots(1, 2)
     models = list(dict.fromkeys(str(row["model"]) for row in rows))
     for axes, key, place, points in zip(
@@ -138,9 +141,9 @@ def draw_data_efficiency(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             values = [each[place] for each in curve.values()]
             label = f"{name}, published"
             axes.plot(list(curve), values, style, color=_GUIDE, linewidth=1.3, label=label)
-        for model, color in zip(models, _cycle(models), strict=True):
+        for model, color, marker in zip(models, _cycle(models), cycle("osD^vPX*"), strict=False):
             medians = _medians(rows, model, key)
-            axes.plot(*zip(*medians, strict=True), color=color, marker="o", ms=4, label=model)
+            axes.plot(*zip(*medians, strict=True), color=color, marker=marker, ms=4, label=model)
             own = [row for row in rows if row["model"] == model and row[key] is not None]
             axes.scatter(
                 [row["train_systems"] for row in own],
@@ -152,7 +155,8 @@ def draw_data_efficiency(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             ylabel=f"mean squared error over {points} points",
         )  # fmt: skip
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False, fontsize="x-small")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)
 
 

@@ -237,6 +237,18 @@ def test_a_mass_of_zero_is_refused(system):
         system.check(state, parameters)
 
 
+def test_trajectories_of_a_system_that_draws_a_mass_of_zero_are_refused(tmp_path):
+    class Massless(Springs):
+        def draw(self, count, rng):
+            state, parameters = super().draw(count, rng)
+            parameters[7, 3, 0] = 0
+            return state, parameters
+
+    with pytest.raises(ValueError, match=r"mass .* above 0; particle 3 of system 7 has 0"):
+        trajectories(Massless(), 10, 5, folder=tmp_path, progress=False)
+    assert not [*tmp_path.rglob("*.npz")]
+
+
 def test_states_of_another_shape_and_values_that_are_not_finite_are_refused():
     system = Springs()
     state, parameters = drawn(system)
