@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,7 +68,8 @@ class Fibres:
         if self._invariants is None:
             space, invariant = self.geometry.space, self.geometry.invariant
             ends = self.neighborhood.pairs(self.target, self.source)
-            self._invariants = invariant(space, *ends).movedim(-1, 0).contiguous()
+            with full_precision(self.target.point):
+                self._invariants = invariant(space, *ends).movedim(-1, 0).contiguous()
         return self._invariants
 
     def locate(self, location: Callable[[Tensor], Tensor]) -> Tensor:
@@ -136,6 +139,18 @@ class Fibres:
     def points_require_grad(self) -> bool:
         """Whether derivatives with respect to the points will be asked for."""
         return any(x.requires_grad for end in (self.target, self.source) for x in end)
+
+
+def full_precision(points: Tensor) -> AbstractContextManager[Any]:
+    """Within it, autocast leaves matrix products as they are.
+
+    Half precision is enough for features, but not for group elements and what is made of them: a
+    rotation that is rounded to 8 bits is none.
+    """
+    device = points.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def _numbers(exists: Tensor) -> Tensor | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from attention.backends import BackendName
 from attention.block import AttentionBlock
 from attention.clouds import check_clouds
-from attention.geometry import Fibres, Geometry
+from attention.geometry import Fibres, Geometry, full_precision
 from attention.heads import Head, InvariantHead
 from attention.kernels import Kernel, Sum
 from attention.neighborhoods import AllPairs, Neighborhood, NeighborhoodRule, given_edges
@@ -181,14 +181,15 @@ class LieTransformer(nn.Module):
             points = points.masked_fill(~mask[..., None], 0)
             features = features.masked_fill(~mask[..., None], 0)
         fixed = not self.training and generator is None
-        lifted = lift(
-            self.space,
-            points,
-            self.sampler if self.sees_lift else None,
-            mask=mask,
-            generator=generator,
-            fixed=fixed,
-        )
+        with full_precision(points):
+            lifted = lift(
+                self.space,
+                points,
+                self.sampler if self.sees_lift else None,
+                mask=mask,
+                generator=generator,
+                fixed=fixed,
+            )
         lifts = lifted.element.shape[2]
         flat = Lifted(
             rearrange(lifted.element, "b n k i j -> b (n k) i j"),

@@ -18,14 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def write(name: str, rows: Sequence[dict[str, object]], notes: str) -> Path:
     """Write ``results/NAME.json`` and return its path."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
     path = ROOT / "results" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "command": " ".join(["python", *map(_shown, sys.argv)]),
-        "commit": commit,
+        "commit": _commit(),
         "machine": f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}",
         "date": date.today().isoformat(),
         "notes": notes,
@@ -36,6 +33,16 @@ def write(name: str, rows: Sequence[dict[str, object]], notes: str) -> Path:
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     temporary.replace(path)
     return path
+
+
+def _commit() -> str:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+        )
+    except OSError:  # A machine without git.
+        return ""
+    return found.stdout.strip()
 
 
 def _shown(argument: str) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from platformdirs import user_cache_path
 
 CACHE_VARIABLE = "LIE_ATTENTION_CACHE"
 
@@ -45,6 +44,8 @@ def cache_directory(override: str | Path | None = None) -> Path:
         return Path(override).expanduser()
     if named := os.environ.get(CACHE_VARIABLE):
         return Path(named).expanduser()
+    from platformdirs import user_cache_path  # Not needed where the folder is named.
+
     return user_cache_path("lie-attention")
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from attention.geometry import full_precision
 from attention.kernels.content import DotProduct, Ends
 from liegroups import HomogeneousSpace, Lifted, Translation
 from liegroups.affine import AffineGroup
@@ -69,12 +70,14 @@ class Rotary(DotProduct):
     def ends(self, features: Tensor, lifted: Lifted) -> Ends:
         (query,), (key,) = super().ends(features, lifted)
         # As seen from the first element: what is common to all drops out before it can round.
-        pose = self.group.relative(lifted.element[:, :1], lifted.element)
+        with full_precision(lifted.point):
+            pose = self.group.relative(lifted.element[:, :1], lifted.element)
         if isinstance(self.group, Translation):
             angle = torch.einsum("hpn,bin->hbip", self.frequencies, pose[..., :-1, -1])
             turn = planar_rotation(angle)  # (heads, batch, points, planes, 2, 2)
             return Ends((self._multiplied(turn, query),), (self._multiplied(turn, key),))
-        contragredient = self.group.inverse(pose).mT
+        with full_precision(lifted.point):
+            contragredient = self.group.inverse(pose).mT
         if isinstance(self.group, AffineGroup):
             pose = _in_units(pose, self.length)
             contragredient = _in_units(contragredient.mT, self.length).mT

@@ -1,7 +1,7 @@
 """MD17: energies and forces of small molecules in motion."""
 
+from tasks.averaging import WeightAverage
 from tasks.md17.archive import RMD17
-from tasks.md17.averaging import WeightAverage
 from tasks.md17.batches import FrameBatch, element_features
 from tasks.md17.data import MD17, Statistics
 from tasks.md17.frames import ELEMENTS, Frames, Source

@@ -1,0 +1,207 @@
+"""What makes training fast, and what it must not change."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from attention import LinearLocation, Rotary, Sum
+from liegroups import SE3, Frames, Gaussian, Lifted, RadialBasis, RelativeMatrix
+from tasks.averaging import WeightAverage
+from tasks.qm9 import QM9, QM9Model
+
+DISTANCES = {
+    "group": SE3(),
+    "invariant": RadialBasis(8.0, Gaussian(8), envelope=None),
+    "kernel": lambda *shape: Sum(*shape, location=LinearLocation),
+    "width": 16,
+    "layers": 2,
+    "heads": 4,
+}
+
+
+@pytest.fixture
+def data(qm9_cache):
+    return QM9(
+        train_molecules=64,
+        val_molecules=16,
+        test_molecules=32,
+        batch_size=16,
+        cache_dir=str(qm9_cache),
+    )
+
+
+def trainer(folder, steps, *callbacks, **settings):
+    defaults = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    defaults |= {"enable_progress_bar": False, "enable_model_summary": False}
+    defaults |= {"limit_val_batches": 0, "num_sanity_val_steps": 0, "max_epochs": -1}
+    return pl.Trainer(
+        default_root_dir=folder,
+        max_steps=steps,
+        callbacks=list(callbacks),
+        **defaults | settings,
+    )
+
+
+def trained(data, folder, steps, *callbacks, **settings):
+    torch.manual_seed(0)
+    model = QM9Model(**DISTANCES)
+    trainer(folder, steps, *callbacks, **settings).fit(model, datamodule=data)
+    return model
+
+
+class Waits(TorchDispatchMode):
+    """Notes the operations for whose result a host would wait for a GPU."""
+
+    READERS = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique")
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+        self.operations = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        self.operations += 1
+        index = args[1] if name.startswith("index") and isinstance(args[1], list | tuple) else ()
+        by_mask = any(each is not None and each.dtype == torch.bool for each in index)
+        if by_mask or any(name.startswith(reader) for reader in self.READERS):
+            self.seen.append(name)
+        return function(*args, **kwargs or {})
+
+
+class Watch(pl.Callback):
+    """Watches from the end of the first step to that of the third: batches, steps and records."""
+
+    def __init__(self):
+        self.waits = Waits()
+
+    def on_train_batch_end(self, trainer, model, outputs, batch, index):
+        if index == 0:
+            self.waits.__enter__()
+        elif index == 2:
+            self.waits.__exit__(None, None, None)
+
+
+def test_a_step_waits_for_nothing(data, tmp_path, monkeypatch):
+    # A compiled network does not check what it is given.
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    watch = Watch()
+    trained(data, tmp_path, 4, watch, gradient_clip_val=1.0)
+    assert watch.waits.operations > 200
+    assert watch.waits.seen == []
+
+
+def test_waiting_is_noticed():
+    with Waits() as waits:
+        torch.ones(2).sum().item()
+        bool(torch.ones(2).isfinite().all())
+        torch.ones(2)[torch.tensor([True, False])]
+    assert len(waits.seen) == 3
+
+
+def test_the_average_is_torchs_own(data, tmp_path):
+    class Oracle(pl.Callback):
+        def on_train_batch_end(self, trainer, model, *_):
+            if trainer.global_step == 1:
+                self.average = AveragedModel(model.network, avg_fn=get_ema_avg_fn(0.9))
+            self.average.update_parameters(model.network)
+
+    oracle = Oracle()
+    model = trained(data, tmp_path, 6, oracle, WeightAverage(0.9))
+    for own, expected in zip(
+        model.network.parameters(), oracle.average.module.parameters(), strict=True
+    ):
+        torch.testing.assert_close(own, expected)
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_an_average_of_one_step_or_of_none_is_refused(decay):
+    with pytest.raises(ValueError, match=r"decay: .*between 0 and 1"):
+        WeightAverage(decay)
+
+
+def test_the_optimizer_is_fused_and_agrees_with_the_plain_one(data, tmp_path, monkeypatch):
+    fused = trained(data, tmp_path, 4, gradient_clip_val=0.1)
+    assert fused.optimizers().param_groups[0]["fused"]
+    monkeypatch.setattr("tasks.base._FUSED", ())
+    plain = trained(data, tmp_path, 4, gradient_clip_val=0.1)
+    assert not plain.optimizers().param_groups[0]["fused"]
+    for one, two in zip(fused.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_half_precision_trains_and_clips(data, tmp_path, algorithm):
+    class Size(pl.Callback):
+        largest = 0.0
+
+        def on_before_optimizer_step(self, trainer, model, optimizer):
+            self.gradients = [p.grad.clone() for p in model.parameters()]
+
+        def on_before_zero_grad(self, trainer, model, optimizer):
+            if hasattr(self, "gradients") and model.parameters().__next__().grad is not None:
+                grads = [p.grad for p in model.parameters()]
+                norm = torch.nn.utils.get_total_norm(grads)
+                value = max(g.abs().max() for g in grads)
+                self.largest = max(self.largest, float(norm if algorithm == "norm" else value))
+
+    size = Size()
+    half = trained(
+        data,
+        tmp_path,
+        4,
+        size,
+        precision="bf16-mixed",
+        gradient_clip_val=0.01,
+        gradient_clip_algorithm=algorithm,
+    )
+    assert 0 < size.largest < 0.0101
+    assert all(p.dtype == torch.float32 for p in half.parameters())
+
+
+def test_half_precision_leaves_lifts_and_invariants_alone(data):
+    """In half precision they would be off by 1e-2, and no longer invariant."""
+    torch.manual_seed(0)
+    settings = {"invariant": RelativeMatrix(), "lift": Frames(radius=2.0)}
+    model = QM9Model(**DISTANCES | settings).eval()
+    seen = []
+    model.network.blocks[0].register_forward_pre_hook(
+        lambda module, given: seen.append((given[0].invariants, given[1]))
+    )
+    data.setup()
+    batch = next(iter(data.test_dataloader()))
+    with torch.no_grad():
+        model.standardized(batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            model.standardized(batch)
+    (exact, _), (same, features) = seen
+    assert features.dtype == torch.bfloat16
+    assert torch.equal(exact, same)
+
+
+def test_half_precision_leaves_the_poses_of_rotary_attention_alone():
+    """⟨ρ(g)⁻ᵀ q, ρ(g) k⟩ = ⟨q, k⟩, but not for a ρ(g) that is rounded to half precision."""
+    torch.manual_seed(0)
+    content = Rotary(16, 2, SE3().default_space(), length=2.0)
+    features = torch.randn(1, 1, 16).expand(1, 2, 16)
+    g = SE3().sample((64, 2))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        ends = content.ends(features.expand(64, 2, 16), Lifted(g, g[..., :3, 3]))
+    (query,), (key,) = ends
+    logits = (query * key).sum(-1)  # (heads, batch, points); the first point is the origin.
+    torch.testing.assert_close(logits[..., 1], logits[..., 0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_like_a_plain_one(data, tmp_path):
+    torch.compiler.reset()
+    losses = {}
+    for compile in (False, True):
+        torch.manual_seed(0)
+        model = QM9Model(**DISTANCES, compile=compile)
+        run = trainer(tmp_path, 6, WeightAverage())
+        run.fit(model, datamodule=data)
+        losses[compile] = run.callback_metrics["train/mae"]
+    torch.testing.assert_close(losses[True], losses[False], rtol=1e-4, atol=0)
