@@ -22,9 +22,10 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from tasks.base import TaskModel
+from tasks.cache import write_atomic
 from tasks.record import AtomicCheckpoints, Record
 
-TASKS = ("qm9", "md17", "shapes", "dynamics")
+TASKS = ("qm9", "md17", "shapes", "dynamics", "molecules")
 """The tasks; each is a package ``tasks.NAME`` that exports ``Model`` and ``Data``."""
 
 COMMANDS = {
@@ -39,8 +40,10 @@ when its command is called, and returns whether all went well."""
 TRACEBACK_VARIABLE = "LIE_ATTENTION_TRACEBACK"
 """Environment variable that, when set, makes an error show where it came from."""
 
-# Keys of a config that name a class, where ours live, and what the class must be.
-_CLASS_KEYS = {
+CONFIGS = Path(__file__).resolve().parent / "configs"
+"""The configurations that come with the package."""
+
+CLASS_KEYS = {
     "group": ("liegroups", "LieGroup"),
     "invariant": ("liegroups", "Invariant"),
     "lift": ("liegroups", "Sampler"),
@@ -58,12 +61,16 @@ _CLASS_KEYS = {
     "loss": ("tasks.dynamics", "Loss"),
     "head": ("attention", "Head"),
 }
+"""Keys of a configuration that name a class, where ours live, and what the class must be."""
 
 
 _RIGHT_CHECKPOINT = (
     "Give the folder of a finished run by --run, or a file from runs/NAME/checkpoints together "
     "with --config runs/NAME/config.yaml."
 )
+
+
+_LOST_PROCESS = re.compile(r"Connection (closed|reset) by peer|gloo", re.IGNORECASE)
 
 
 class UserError(Exception):
@@ -119,6 +126,7 @@ class TaskCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the arguments, and look at the checkpoint before anything is built."""
         super().parse_arguments(parser, args)
+        self._arguments = list(args)
         command = self.config.subcommand
         path = self.config[command].get("ckpt_path")
         if path is not None:
@@ -154,6 +162,11 @@ class TaskCLI(LightningCLI):
         settings.plugins = [*_listed(settings.plugins), AtomicCheckpoints()]
         return super().instantiate_trainer(default_root_dir=str(folder), logger=False, **kwargs)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; Lightning starts the further processes of a training with ``sys.argv``."""
+        sys.argv = [*sys.argv[:1], *self._arguments]
+        super()._run_subcommand(subcommand)
+
     def observers(self, folder: Path) -> list[Callback]:
         """Further callbacks, which find the record of an epoch complete when it ends."""
         return []
@@ -173,8 +186,14 @@ class TaskCLI(LightningCLI):
         )
 
     def predict(self, **kwargs: Any) -> None:
-        """Write the predictions as a table into the run's folder."""
+        """Write the predictions as a table into the run's folder.
+
+        Raises:
+            UserError: Several processes were asked for.
+        """
         assert isinstance(self.model, TaskModel)
+        if self.trainer.world_size > 1:
+            raise UserError(f"predict runs in one process; got {self.trainer.world_size}.")
         predictions = self.trainer.predict(**kwargs)
         path = Path(self.trainer.default_root_dir) / "predictions.csv"
         self.model.write_predictions(path, predictions or [])
@@ -189,6 +208,8 @@ class TaskCLI(LightningCLI):
         checkpoint, named = self._settings.get("ckpt_path"), self._settings.get("run")
         if checkpoint is not None:
             return Path(named) if named else Path(checkpoint).resolve().parent.parent
+        if self._settings.get("resume") is not None:  # It was stopped before its first checkpoint.
+            return Path(self._settings.resume)
         if named is None:
             assert isinstance(self.model, TaskModel)
             stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -207,9 +228,10 @@ class SaveNewConfig(SaveConfigCallback):
     """Saves the config of a new run; other commands, and resumed runs, leave it as it is."""
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Save the config before training starts."""
-        if stage == "fit" and not (Path(trainer.log_dir) / self.config_filename).exists():
-            super().setup(trainer, pl_module, stage)
+        """Save the config before training starts, in one step."""
+        path = Path(trainer.log_dir) / self.config_filename  # All processes must ask for it.
+        if stage == "fit" and trainer.is_global_zero and not path.exists():
+            write_atomic(path, self.parser.dump(self.config, skip_none=False).encode())
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -221,17 +243,36 @@ def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
     silence_noise()
     try:
-        if given and given[0] in COMMANDS:
-            module, _, name = COMMANDS[given[0]].rpartition(".")
+        if path := _find_command(given):
+            module, _, name = path.rpartition(".")
             command = getattr(import_module(module), name)
             sys.exit(0 if command(given[1:]) else 1)
         launch(given or ["--help"], TaskCLI)
     except USER_ERRORS as error:
         _leave(error, str(error))
     except RuntimeError as error:
-        if "state_dict" not in str(error):
-            raise
-        _leave(error, f"ckpt_path: {error} {_RIGHT_CHECKPOINT}")
+        if "state_dict" in str(error):
+            _leave(error, f"ckpt_path: {error} {_RIGHT_CHECKPOINT}")
+        if isinstance(error, torch.distributed.DistError) or _LOST_PROCESS.search(str(error)):
+            _leave(error, f"another process of this training has ended, so this one does: {error}")
+        raise
+
+
+def _find_command(given: list[str]) -> str | None:
+    """The function that carries out a command, unless it is one of the trainer's."""
+    if not given:
+        return None
+    command, *args = given
+    files = any(
+        not arg.startswith("-")
+        and (place == 0 or args[place - 1][:1] != "-" or "=" in args[place - 1])
+        for place, arg in enumerate(args)
+    )
+    if command == "predict" and (files or _value(args, "checkpoint") is not None):
+        return "tasks.qm9.predict.predict"
+    if command == "test" and "--table" in args:
+        return "tasks.qm9.table.table"
+    return COMMANDS.get(command)
 
 
 def launch(args: list[str], cli: type[C]) -> C:
@@ -247,7 +288,7 @@ def launch(args: list[str], cli: type[C]) -> C:
     Raises:
         UserError: If an argument or a file that it names is wrong.
     """
-    args = _find_run(args)
+    args = _find_config(_find_run(args))
     model, data = _find_task(args)
     sys.argv = sys.argv[:1]  # Lightning warns of arguments in two places.
     return cli(
@@ -262,6 +303,37 @@ def launch(args: list[str], cli: type[C]) -> C:
     )
 
 
+def find_config(name: str) -> Path:
+    """The file of that name; where there is none, the shipped configuration of that name.
+
+    Args:
+        name: A path, or a name below ``tasks/configs`` such as ``qm9/quick.yaml``, with or without
+            the ending, and with or without that folder.
+
+    Returns:
+        The path, which may not exist.
+    """
+    shipped = CONFIGS / name.removeprefix("tasks/configs/")
+    for path in (Path(name), shipped, shipped.with_name(f"{shipped.name}.yaml")):
+        if path.is_file():
+            return path
+    return Path(name)
+
+
+def _find_config(args: list[str]) -> list[str]:
+    """Stand the path of a shipped configuration for its name."""
+    found = list(args)
+    for place, arg in enumerate(args):
+        option, equals, name = arg.partition("=")
+        if option not in ("--config", "-c"):
+            continue
+        if equals:
+            found[place] = f"{option}={find_config(name)}"
+        elif place + 1 < len(args):
+            found[place + 1] = str(find_config(args[place + 1]))
+    return found
+
+
 def _find_run(args: list[str]) -> list[str]:
     """Stand ``--run`` and ``--resume`` of an existing run for its config and checkpoint."""
     command = args[0] if args else ""
@@ -271,10 +343,13 @@ def _find_run(args: list[str]) -> list[str]:
         return args
     config = Path(folder) / "config.yaml"
     checkpoint = Path(folder) / "checkpoints" / f"{weights}.ckpt"
+    started = [command, "--config", str(config), *args[1:]]
+    if command == "fit" and config.is_file() and not checkpoint.is_file():
+        return started  # It was stopped before its first checkpoint.
     for path in (config, checkpoint):
         if not path.is_file():
             raise UserError(f"{option}: {folder} is not the folder of a run: {path} is missing.")
-    return [command, "--config", str(config), *args[1:], "--ckpt_path", str(checkpoint)]
+    return [*started, "--ckpt_path", str(checkpoint)]
 
 
 def _find_task(args: list[str]) -> tuple[type[TaskModel], type[LightningDataModule]]:
@@ -287,7 +362,8 @@ def _find_task(args: list[str]) -> tuple[type[TaskModel], type[LightningDataModu
         try:
             content = yaml.safe_load(Path(config).read_text())
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"config: {config} is not a YAML file: {error}") from error
+            text = " ".join(str(error).split())
+            raise UserError(f"config: {config} is not a YAML file: {text}") from error
         if not isinstance(content, dict):
             raise UserError(f"config: {config} holds no settings.")
         name = content.get("task")
@@ -318,7 +394,7 @@ def _explain(message: str) -> str:
     """Say a parser's message in one paragraph, with what would be accepted."""
     key = re.search(r'(?:key|option|group) "([\w.]+)"', message)
     unknown = re.search(r"Expected a dot import path string: (\S+)", message)
-    kind = _CLASS_KEYS.get(key[1].rsplit(".", 1)[-1]) if key else None
+    kind = CLASS_KEYS.get(key[1].rsplit(".", 1)[-1]) if key else None
     if key and unknown and kind:
         module = import_module(kind[0])
         base: type = getattr(module, kind[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from torch import Tensor
@@ -42,11 +42,14 @@ class ResumableLoader(ABC, Generic[Batch, S]):
     def __iter__(self) -> Iterator[Batch]:
         # Lightning makes the iterator before it sets the epoch; a generator starts after that.
         start, self._resume_at = self._resume_at, 0
-        for step, rows in enumerate(self.sampler):
-            if step >= start:
-                batch = self.batch(step, rows)
-                self._handed_out = step + 1
-                yield batch
+        work = ((step, rows) for step, rows in enumerate(self.sampler) if step >= start)
+        for step, batch in enumerate(self.batches(work), start):
+            self._handed_out = step + 1
+            yield batch
+
+    def batches(self, work: Iterable[tuple[int, Tensor]]) -> Iterator[Batch]:
+        """Batches of some rows at places of the epoch, one after the other."""
+        return (self.batch(step, rows) for step, rows in work)
 
     def state_dict(self) -> dict[str, int]:
         """Say how far the epoch has come, for a checkpoint."""

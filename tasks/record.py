@@ -18,6 +18,9 @@ from tasks.base import TaskModel
 from tasks.cache import write_atomic
 from tasks.plots import learning_curve
 
+_SAME_INTERRUPT = 1.0
+"""Seconds in which a second signal is the same interrupt: a launcher passes its own on."""
+
 
 class AtomicCheckpoints(TorchCheckpointIO):
     """Writes checkpoints so that a process that is killed leaves the old one or the new one.
@@ -38,9 +41,10 @@ class Record(Callback):
     """Writes ``metrics.json``, ``learning_curve.png`` and the task's figures.
 
     The history travels in the checkpoints, so that the curve of a resumed run is whole. An
-    interrupt stops the training after the batch that it comes in, so that the checkpoint that is
-    then written is one that the training would have passed; a second one stops it at once. Where
-    that is within an epoch, the training figures of this epoch are those of its second part.
+    interrupt, or the signal TERM, stops the training after the batch that it comes in, so that the
+    checkpoint that is then written is one that the training would have passed; a second interrupt
+    stops it at once. Where that is within an epoch, the training figures of this epoch are those of
+    its second part. Where several processes train together, they stop after the same batch.
     """
 
     def __init__(self) -> None:
@@ -48,27 +52,52 @@ class Record(Callback):
         self._seconds = 0.0
         self._since: float | None = None
         self._validated = False
-        self._interrupted = False
+        self._interrupted: float | None = None  # when
+        self._stopping = False
         self._consistent = False
-        self._handler: Any = None
+        self._handlers: dict[int, Any] = {}
+        self._group: Any = None
+        self._folder = Path()
+        self._first = True
 
     @property
     def seconds(self) -> float:
         """Seconds of training so far, all resumed parts together."""
         return self._seconds + (0.0 if self._since is None else monotonic() - self._since)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the folder: where several processes train together, that of the first."""
+        self._folder = Path(trainer.log_dir or ".")
+        self._first = trainer.is_global_zero
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the signal TERM end the process while there is nothing to keep."""
+        _end_by_term()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the signal TERM end the process: a test is done again from the checkpoint."""
+        _end_by_term()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the signal TERM end the process."""
+        _end_by_term()
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock, and listen to interrupts."""
         self._since = monotonic()
-        self._interrupted = self._consistent = False
-        listening = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if listening and threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGINT, self._interrupt)
+        self._interrupted, self._stopping, self._consistent = None, False, False
+        if trainer.world_size > 1:  # The signals are compared in the memory of the host.
+            self._group = torch.distributed.new_group(backend="gloo")
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                # A shell turns interrupts off for what runs in its background.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, self._interrupt)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop where an interrupt has come at the end of an epoch, after its checkpoint."""
         self._consistent = False
-        self._stop_if_interrupted()
+        self._stop_if_interrupted(trainer)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -90,7 +119,7 @@ class Record(Callback):
         if done < trainer.num_training_batches:
             self._consistent = done % trainer.accumulate_grad_batches == 0
             if self._consistent:
-                self._stop_if_interrupted()
+                self._stop_if_interrupted(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember that there are new figures of the validation part."""
@@ -108,7 +137,7 @@ class Record(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock."""
         self._consistent = False
-        self._stop_if_interrupted()
+        self._stop_if_interrupted(trainer)
         self._end()
 
     def on_exception(
@@ -118,28 +147,41 @@ class Record(Callback):
         if self._since is None:
             return
         self._end()
-        folder = Path(trainer.default_root_dir)
-        last = folder / "checkpoints" / "last.ckpt"
-        if self._consistent:
+        last = self._folder / "checkpoints" / "last.ckpt"
+        # A checkpoint of several processes is the work of all, and others may be lost.
+        if self._consistent and (self._stopping or trainer.world_size == 1):
             trainer.save_checkpoint(last)
-        if last.exists():
-            trainer.print(f"Stopped. Go on with: lie-attention fit --resume {folder}")
+        if not (self._folder / "config.yaml").exists():
+            return
+        message = f"Stopped. Go on with: lie-attention fit --resume {self._folder}"
+        if self._stopping or trainer.world_size == 1:
+            trainer.print(message)
+        else:
+            print(f"Process {trainer.global_rank} of {trainer.world_size}: {message}", flush=True)
 
     def _end(self) -> None:
         """Stop the clock, and leave interrupts to others."""
         self._seconds, self._since = self.seconds, None
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self._handler = None
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
 
     def _interrupt(self, number: int, frame: Any) -> None:
-        if self._interrupted:
+        if self._interrupted is None:
+            self._interrupted = monotonic()
+            if self._first:
+                print("Stopping after this batch; interrupt again to stop at once.", flush=True)
+        elif number == signal.SIGINT and monotonic() - self._interrupted > _SAME_INTERRUPT:
             raise KeyboardInterrupt
-        self._interrupted = True
-        print("Stopping after this batch; interrupt again to stop at once.", flush=True)
 
-    def _stop_if_interrupted(self) -> None:
-        if self._interrupted:
+    def _stop_if_interrupted(self, trainer: Trainer) -> None:
+        """Stop where an interrupt has come to any of the processes."""
+        self._stopping = self._interrupted is not None
+        if trainer.world_size > 1:
+            stopping = torch.tensor(int(self._stopping))
+            torch.distributed.all_reduce(stopping, torch.distributed.ReduceOp.MAX, self._group)
+            self._stopping = bool(stopping)
+        if self._stopping:
             raise KeyboardInterrupt
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -147,7 +189,7 @@ class Record(Callback):
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, TaskModel)
-        folder = Path(trainer.log_dir or ".")
+        folder = self._folder
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.json"
         results = pl_module.results()
@@ -191,3 +233,9 @@ class Record(Callback):
         if len(state_dict["history"]) > len(self.history):
             self.history = state_dict["history"]
             self._seconds = state_dict["seconds"]
+
+
+def _end_by_term() -> None:
+    """Take the signal TERM from Lightning, which would answer it by leaving with status 0."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

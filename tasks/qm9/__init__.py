@@ -3,7 +3,7 @@
 from tasks.qm9.batches import MoleculeBatch, atom_features, padding_fraction
 from tasks.qm9.data import QM9
 from tasks.qm9.model import QM9Model
-from tasks.qm9.networks import PropertyNetwork, SteerableProperty
+from tasks.qm9.networks import ChannelwiseProperty, PropertyNetwork, SteerableProperty
 from tasks.qm9.source import Molecules, load
 from tasks.qm9.splits import SPLITS, Split
 from tasks.qm9.targets import ELEMENTS, TARGETS, Target, reference
@@ -15,6 +15,7 @@ __all__ = [
     "QM9",
     "SPLITS",
     "TARGETS",
+    "ChannelwiseProperty",
     "MoleculeBatch",
     "Molecules",
     "PropertyNetwork",

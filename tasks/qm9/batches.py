@@ -1,16 +1,21 @@
 """QM9 as batches: features of atoms, batches of molecules of like size, rotations.
 
-All molecules lie in memory as flat tensors, and a batch is gathered by indexing, so there are no
-worker processes.
+All molecules lie in the memory of the device that trains, as flat tensors (45 MB), and a batch is
+gathered and rotated there. What decides its shape, the sizes and the order of the molecules, stays
+with the host, so that neither waits for the other, and there are no worker processes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 from torch.utils.data import Sampler
 
 from liegroups import SO3
@@ -21,22 +26,22 @@ from tasks.qm9.targets import ELEMENTS
 IN_FEATURES: Final = 3 * len(ELEMENTS)
 """Features of an atom."""
 
-_SYMBOLS: Final = (
+_SYMBOLS = (
     "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se "
     "Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb "
     "Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn"
 )
+SYMBOLS: Final = dict(enumerate(_SYMBOLS.split(), start=1))
+"""The symbols of the elements by their nuclear charge."""
 
 
-def _feature_table() -> Tensor:
-    # row Z holds the features of the element; row 0, the padding, and elements outside QM9 are zero
-    table = torch.zeros(max(ELEMENTS.values()) + 1, len(ELEMENTS), 3)
-    for place, charge in enumerate(ELEMENTS.values()):
-        table[charge, place] = (charge / max(ELEMENTS.values())) ** torch.arange(3.0)
+def _feature_table(elements: Mapping[str, int]) -> Tensor:
+    # row Z holds the features of the element; row 0, the padding, and other elements are zero
+    largest = max(elements.values())
+    table = torch.zeros(largest + 1, len(elements), 3)
+    for place, charge in enumerate(elements.values()):
+        table[charge, place] = (charge / largest) ** torch.arange(3.0)
     return table.flatten(1)
-
-
-_FEATURES: Final = _feature_table()
 
 
 class MoleculeBatch(NamedTuple):
@@ -46,8 +51,10 @@ class MoleculeBatch(NamedTuple):
         features: What :func:`atom_features` gives, zero in the padding, shape (B, N, 15).
         positions: Coordinates in angstrom, zero in the padding, shape (B, N, 3).
         mask: True for an atom, False for padding, shape (B, N).
-        target: The target in its unit, less the values of the free atoms, shape (B,).
+        target: The targets in their units, less the values of the free atoms, shape (B, T).
         index: The index of each molecule in QM9, shape (B,), int64.
+        weight: What each molecule counts in the mean of the loss, shape (B,): 1, but where
+            processes that train together have unequal parts of a batch.
     """
 
     features: Tensor
@@ -55,22 +62,25 @@ class MoleculeBatch(NamedTuple):
     mask: Tensor
     target: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    weight: Tensor
 
 
-def atom_features(charges: Tensor) -> Tensor:
+def atom_features(charges: Tensor, elements: Mapping[str, int] = ELEMENTS) -> Tensor:
     r"""Describe atoms by their element: one-hot times powers of the charge.
 
-    .. math:: f = \mathrm{onehot}(Z) \otimes (1, c, c^2), \qquad c = Z / 9.
+    .. math:: f = \mathrm{onehot}(Z) \otimes (1, c, c^2), \qquad c = Z / Z_\mathrm{max}.
 
     Args:
         charges: Nuclear charges, any integer type, shape (...); 0 stands for padding.
+        elements: The elements to tell apart, with their nuclear charges: those of QM9, of which
+            fluorine with 9 has the largest.
 
     Returns:
-        Features, float32, shape (..., 15), the three powers of an element side by side; zeros for
-        padding.
+        Features, float32, shape (..., 3 E) for E elements, the three powers of an element side by
+        side; zeros for padding.
 
     Raises:
-        ValueError: A charge is not that of H, C, N, O or F.
+        ValueError: A charge is not that of one of the elements.
 
     Reference:
         B. Anderson, T. S. Hy, R. Kondor, "Cormorant: Covariant molecular neural networks",
@@ -80,17 +90,12 @@ def atom_features(charges: Tensor) -> Tensor:
         >>> atom_features(torch.tensor(9))[-3:]
         tensor([1., 1., 1.])
     """
-    unknown = sorted(set(charges.unique().tolist()) - {0, *ELEMENTS.values()})
+    unknown = sorted(set(charges.unique().tolist()) - {0, *elements.values()})
     if unknown:
-        symbols = dict(enumerate(_SYMBOLS.split(), start=1))
-        named = ", ".join(f"{symbols[z]} ({z})" if z in symbols else str(z) for z in unknown)
-        accepted = ", ".join(f"{symbol} ({charge})" for symbol, charge in ELEMENTS.items())
+        named = ", ".join(f"{SYMBOLS[z]} ({z})" if z in SYMBOLS else str(z) for z in unknown)
+        accepted = ", ".join(f"{symbol} ({charge})" for symbol, charge in elements.items())
         raise ValueError(f"charges: unknown elements {named}; accepted: {accepted}")
-    return _lookup(charges.long())
-
-
-def _lookup(charges: Tensor) -> Tensor:
-    return torch.nn.functional.embedding(charges, _FEATURES.to(charges.device))
+    return embedding(charges.long(), _feature_table(elements).to(charges.device))
 
 
 def padding_fraction(batches: Iterable[MoleculeBatch]) -> float:
@@ -117,9 +122,6 @@ class SizeBuckets(Sampler[Tensor]):
         mixing: Noise in the order, in atoms.
         seed: Seed of the order.
         reshuffle: Whether :meth:`set_epoch` changes the order.
-        rank: Which share of the batches to give, where several processes train together.
-        world_size: Number of shares. All are equally long; where the batches do not divide,
-            the first ones are given twice.
     """
 
     def __init__(
@@ -130,16 +132,12 @@ class SizeBuckets(Sampler[Tensor]):
         mixing: float = 0.0,
         seed: int = 0,
         reshuffle: bool = True,
-        rank: int = 0,
-        world_size: int = 1,
     ) -> None:
         self.sizes = sizes
         self.batch_size = batch_size
         self.mixing = mixing
         self.seed = seed
         self.reshuffle = reshuffle
-        self.rank = rank
-        self.world_size = world_size
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -148,20 +146,29 @@ class SizeBuckets(Sampler[Tensor]):
             self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self._count // self.world_size)
+        return self.count
+
+    @property
+    def count(self) -> int:
+        """Number of batches in an epoch."""
+        return -(-len(self.sizes) // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
         """Iterate over batches, each the positions of its molecules in ``sizes``, int64."""
         rng = np.random.default_rng((self.seed, self.epoch))
         keys = self.sizes + self.mixing * rng.random(len(self.sizes))
-        batches = np.array_split(np.argsort(keys, kind="stable"), self._count)
-        order = np.resize(rng.permutation(self._count), len(self) * self.world_size)
-        for place in order[self.rank :: self.world_size]:
+        batches = np.array_split(np.argsort(keys, kind="stable"), self.count)
+        for place in rng.permutation(self.count):
             yield torch.from_numpy(batches[place])
 
-    @property
-    def _count(self) -> int:
-        return -(-len(self.sizes) // self.batch_size)
+
+class MoleculeSource(Protocol):
+    """What batches are made from: all molecules in memory, or a database that is read."""
+
+    device: torch.device
+
+    def batch(self, rows: Tensor) -> MoleculeBatch:
+        """Molecules of some rows ``(B,)``, int64, on the host."""
 
 
 class MoleculeTensors:
@@ -169,83 +176,179 @@ class MoleculeTensors:
 
     Args:
         molecules: The molecules.
-        target: Their targets, shape (n,).
+        target: Their targets, shape (n, T).
         center: Whether to move each molecule's centroid to the origin.
+        elements: The elements that the features tell apart, with their nuclear charges.
+        device: Where the tensors lie and the batches are gathered.
     """
 
     def __init__(
-        self, molecules: Molecules, target: npt.NDArray[np.float64], *, center: bool
+        self,
+        molecules: Molecules,
+        target: npt.NDArray[np.float64],
+        *,
+        center: bool,
+        elements: Mapping[str, int] = ELEMENTS,
+        device: torch.device | str = "cpu",
     ) -> None:
         positions = molecules.positions
         if center:
             sums = np.add.reduceat(positions, molecules.offsets[:-1], axis=0, dtype=np.float64)
             centroids = sums / molecules.sizes[:, None]
             positions = (positions - centroids.repeat(molecules.sizes, axis=0)).astype(np.float32)
-        self._positions = torch.from_numpy(positions)
-        self._charges = torch.from_numpy(molecules.charges)
-        self._starts = torch.from_numpy(molecules.offsets[:-1])
-        self._sizes = torch.from_numpy(molecules.sizes)
-        self._index = torch.from_numpy(molecules.index.astype(np.int64))
-        self._target = torch.from_numpy(target.astype(np.float32))
+        self.device = torch.device(device)
+        self._host_sizes = molecules.sizes
+        self._positions = torch.from_numpy(positions).to(device)
+        self._charges = torch.from_numpy(molecules.charges).to(device)
+        self._starts = torch.from_numpy(molecules.offsets[:-1]).to(device)
+        self._sizes = torch.from_numpy(molecules.sizes).to(device)
+        self._index = torch.from_numpy(molecules.index.astype(np.int64)).to(device)
+        self._target = torch.from_numpy(target.astype(np.float32)).to(device)
+        self._features = _feature_table(elements).to(device)
+
+    def to(self, device: torch.device | str) -> MoleculeTensors:
+        """The same molecules on another device; these themselves where they lie there."""
+        if torch.device(device) == self.device:
+            return self
+        moved = copy(self)
+        moved.device = torch.device(device)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        return moved
 
     def batch(self, rows: Tensor) -> MoleculeBatch:
-        """Gather molecules.
+        """Gather molecules, without waiting for the device.
 
         Args:
-            rows: Their positions in the order of the QM9 index, shape (B,), int64.
+            rows: Their positions in the order of the QM9 index, shape (B,), int64, on the host.
 
         Returns:
-            The batch, padded to its largest molecule.
+            The batch, padded to its largest molecule, on the device.
         """
-        sizes = self._sizes[rows]
-        slots = torch.arange(int(sizes.max()))
-        mask = slots < sizes[:, None]  # (B, N)
+        longest = int(self._host_sizes[rows.numpy()].max())
+        if self.device.type == "cuda":
+            rows = rows.pin_memory()
+        rows = rows.to(self.device, non_blocking=True)
+        slots = torch.arange(longest, device=self.device)
+        mask = slots < self._sizes[rows, None]  # (B, N)
         # padding points at the molecule's first atom and is blanked
         atoms = self._starts[rows, None] + slots * mask  # (B, N)
         return MoleculeBatch(
-            features=_lookup(self._charges[atoms].long() * mask),
+            features=embedding(self._charges[atoms].long() * mask, self._features),
             positions=self._positions[atoms] * mask[..., None],
             mask=mask,
             target=self._target[rows],
             index=self._index[rows],
+            weight=torch.ones(len(rows), device=self.device),
         )
+
+
+class Share(NamedTuple):
+    """The part of each batch that a process takes where several train together.
+
+    The parts of a batch are disjoint and together all of it, so that a training does not depend on
+    the number of processes: neither what a step sees, nor what an epoch holds.
+
+    Attributes:
+        rank: The number of the process, from 0.
+        world_size: The number of processes.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+
+    @classmethod
+    def of_this_process(cls) -> Share:
+        """The part of this process in the training that it belongs to, all of it if in none."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        return cls()
+
+    def require(self, smallest: int) -> None:
+        """Refuse batches that leave a process without a molecule.
+
+        Args:
+            smallest: Number of molecules in the smallest batch.
+
+        Raises:
+            ValueError: There are more processes than that.
+        """
+        if smallest < self.world_size:
+            raise ValueError(
+                f"batch_size: the smallest batch holds {smallest} molecules, too few for "
+                f"{self.world_size} processes; batch_size is the number for all processes together"
+            )
+
+    def take(self, rows: Tensor) -> Tensor:
+        """The rows of this process."""
+        return rows[self.rank :: self.world_size]
+
+    def weigh(self, batch: MoleculeBatch, count: int) -> MoleculeBatch:
+        """Weigh this process's part of a batch of ``count`` molecules.
+
+        The gradients of the processes are averaged. With these weights that is the gradient of the
+        mean over the whole batch, also where the parts are not equally large.
+        """
+        part = len(batch.index) * self.world_size / count
+        return batch._replace(weight=torch.full_like(batch.weight, part))
 
 
 class MoleculeLoader(ResumableLoader[MoleculeBatch, SizeBuckets]):
     """An iterable of batches, which a trainer can resume in the middle of an epoch.
 
     The rotations of a batch depend on the seed, the epoch and the place of the batch in it alone,
-    so an interrupted run goes on with the batches that it would have seen.
+    so an interrupted run goes on with the batches that it would have seen, and several processes
+    see what one would.
 
     Args:
-        molecules: The molecules.
-        rows: Which of them, in the order that the sampler counts, shape (n,), int64.
+        molecules: The molecules; batches are made on their device.
+        rows: Which of them, in the order that the sampler counts, shape (n,), int64, on the host.
         sampler: Gives the batches; Lightning calls its ``set_epoch``.
         augment: Whether to rotate each molecule at random about the origin.
         progress: Gives the number of batches that the trainer has finished in this epoch;
             without it, the batches handed out count as finished.
+        share: The part of each batch that this process takes.
+
+    Raises:
+        ValueError: There are more processes than molecules in a batch.
     """
 
     def __init__(
         self,
-        molecules: MoleculeTensors,
+        molecules: MoleculeSource,
         rows: Tensor,
         sampler: SizeBuckets,
         *,
         augment: bool = False,
         progress: Callable[[], int] | None = None,
+        share: Share = Share(),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__(sampler, progress, "split, train_molecules and batch_size")
         self.molecules = molecules
         self.rows = rows
         self.augment = augment
+        self.share = share
+        share.require(len(sampler.sizes) // len(sampler))
 
     def batch(self, step: int, rows: Tensor) -> MoleculeBatch:
-        batch = self.molecules.batch(self.rows[rows])
+        return self.finish(step, rows, self.molecules.batch(self.rows[self.share.take(rows)]))
+
+    def finish(self, step: int, rows: Tensor, batch: MoleculeBatch) -> MoleculeBatch:
+        """Weigh and rotate this process's part of a batch.
+
+        Args:
+            step: The place of the batch in the epoch.
+            rows: All rows of the batch.
+            batch: The molecules of this process.
+        """
+        batch = self.share.weigh(batch, len(rows))
         if not self.augment:
             return batch
-        entropy = (self.sampler.seed, self.sampler.epoch, step, self.sampler.rank)
+        entropy = (self.sampler.seed, self.sampler.epoch, step)
         seed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(seed))
-        rotations = SO3().sample((len(rows),), generator=generator)  # (B, 3, 3)
+        device = self.molecules.device
+        generator = torch.Generator(device).manual_seed(int(seed))
+        rotations = SO3().sample((len(rows),), generator=generator, device=device)
+        rotations = self.share.take(rotations)  # (B, 3, 3)
         return batch._replace(positions=batch.positions @ rotations.mT)

@@ -4,28 +4,30 @@ from typing import Final
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningDataModule
 
-from tasks.qm9.batches import IN_FEATURES, MoleculeLoader, MoleculeTensors, SizeBuckets
+from tasks.qm9.batches import MoleculeLoader, MoleculeTensors, Share, SizeBuckets
+from tasks.qm9.molecules import MoleculeData, Statistics
 from tasks.qm9.source import Molecules, load
 from tasks.qm9.splits import PARTS, find_split
-from tasks.qm9.targets import find_target
+from tasks.qm9.targets import ELEMENTS, find_target
 
 # noise in the order of the training batches, in atoms: about 2 % of padding for QM9
 _MIXING: Final = 1.5
 
 
-class QM9(LightningDataModule):
-    """The QM9 molecules with one of their twelve targets.
+class QM9(MoleculeData):
+    """The QM9 molecules with one or several of their twelve targets.
 
     Args:
-        target: The target: alpha, gap, homo, lumo, mu, cv, g, h, r2, u, u0 or zpve.
+        target: The target: alpha, gap, homo, lumo, mu, cv, g, h, r2, u, u0 or zpve, or a list of
+            targets to learn jointly.
         split: The split: ``lietransformer`` (100,000 / 17,748 / 13,083 molecules) or ``110k``
             (110,000 / 10,000 / 10,831). Numbers of different splits are not comparable.
         train_molecules: Train on the first so many molecules of the training part; all without it.
         val_molecules: Validate on the first so many molecules of the validation part.
         test_molecules: Test on the first so many molecules of the test part.
-        batch_size: Largest number of molecules in a batch.
+        batch_size: Largest number of molecules in a batch; where several processes train together,
+            of all their parts.
         augment: Whether to rotate each training molecule at random.
         center: Whether to move each molecule's centroid to the origin.
         cache_dir: Folder of the compact copy of the data; without it, the environment variable
@@ -37,11 +39,12 @@ class QM9(LightningDataModule):
         ValueError: An argument is not among what is accepted.
     """
 
-    in_features: Final = IN_FEATURES
+    elements = ELEMENTS
+    index_name = "qm9_index"
 
     def __init__(
         self,
-        target: str = "homo",
+        target: list[str] | str = "homo",
         split: str = "lietransformer",
         train_molecules: int | None = None,
         val_molecules: int | None = None,
@@ -53,8 +56,12 @@ class QM9(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.target = find_target(target)
+        names = [target] if isinstance(target, str) else target
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"target: {names}; accepted: one or several different targets")
+        self.targets = tuple(find_target(name) for name in names)
         self.split = find_split(split)
+        self.split_name = self.split.name
         # the training part needs a deviation
         least = {"train": 2, "val": 1, "test": 1}
         self._counts: dict[str, int] = {}
@@ -78,6 +85,7 @@ class QM9(LightningDataModule):
         self.seed = seed
         self._loaded: Molecules | None = None
         self._tensors: MoleculeTensors | None = None
+        self._statistics: Statistics | None = None
 
     def prepare_data(self) -> None:
         """Build the compact copy of the data where there is none; one process does."""
@@ -97,47 +105,25 @@ class QM9(LightningDataModule):
         if self._tensors is not None:
             return
         molecules = load(self.cache_dir) if self._loaded is None else self._loaded
-        target = molecules.target(self.target.name)
+        names = [target.name for target in self.targets]
+        target = np.stack([molecules.target(name) for name in names], axis=-1)  # (n, T)
         self._rows = {part: self.split.rows(part)[: self._counts[part]] for part in PARTS}
         values = {part: target[rows] for part, rows in self._rows.items()}
-        self._mean, self._std = float(values["train"].mean()), float(values["train"].std())
-        if self._std == 0:
-            raise ValueError(
-                f"train_molecules: the {self._counts['train']} molecules have one value of "
-                f"{self.target.name}, so it cannot be standardized; take more"
-            )
-        median = np.median(values["train"])
-        self._constant_mae = {p: float(np.abs(v - median).mean()) for p, v in values.items()}
+        self._statistics = Statistics.of(values, names)
         self._sizes = molecules.sizes
         self._tensors = MoleculeTensors(molecules, target, center=self.center)
         self._loaded = None
 
     @property
-    def unit(self) -> str:
-        """The unit of the target."""
-        return self.target.unit
+    def statistics(self) -> Statistics:
+        """Means, deviations and constant errors of the targets, less the values of free atoms."""
+        self._require_setup()
+        assert self._statistics is not None
+        return self._statistics
 
     @property
-    def mean(self) -> float:
-        """Mean of the training targets, less the values of the free atoms."""
-        self._require_setup()
-        return self._mean
-
-    @property
-    def std(self) -> float:
-        """Standard deviation of the training targets, less the values of the free atoms."""
-        self._require_setup()
-        return self._std
-
-    @property
-    def constant_mae(self) -> dict[str, float]:
-        """Mean absolute error on ``train``, ``val`` and ``test`` of the best constant.
-
-        That is the median of the training targets: no constant has a smaller error on them. A
-        model that has learned something is below this.
-        """
-        self._require_setup()
-        return dict(self._constant_mae)
+    def train_size(self) -> int:
+        return self._counts["train"]
 
     def train_dataloader(self) -> MoleculeLoader:
         """Give the training batches, in a new order every epoch."""
@@ -156,32 +142,25 @@ class QM9(LightningDataModule):
         return self._loader("test")
 
     def _loader(self, part: str) -> MoleculeLoader:
-        tensors = self._require_setup()
+        device = "cpu" if self.trainer is None else self.trainer.strategy.root_device
+        self._tensors = tensors = self._require_setup().to(device)
         training = part == "train"
         rows = self._rows[part]
-        together = torch.distributed.is_available() and torch.distributed.is_initialized()
         sampler = SizeBuckets(
             self._sizes[rows],
             self.batch_size,
             mixing=_MIXING if training else 0.0,
             seed=self.seed,
             reshuffle=training,
-            rank=torch.distributed.get_rank() if together else 0,
-            world_size=torch.distributed.get_world_size() if together else 1,
         )
         return MoleculeLoader(
             tensors,
             torch.from_numpy(rows),
             sampler,
             augment=training and self.augment,
-            progress=self._finished_batches if training and self.trainer is not None else None,
+            progress=self.finished_batches if training and self.trainer is not None else None,
+            share=Share.of_this_process(),
         )
-
-    def _finished_batches(self) -> int:
-        # What was handed out when a run is interrupted may not have been trained on.
-        assert self.trainer is not None
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return int(progress.processed)  # type: ignore[attr-defined]  # typed as its base class
 
     def _require_setup(self) -> MoleculeTensors:
         if self._tensors is None:

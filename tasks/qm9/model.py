@@ -1,4 +1,4 @@
-"""A network that predicts one property of a molecule."""
+"""A network that predicts properties of a molecule."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
-from torch.nn.functional import l1_loss
 
 from attention import (
     AllPairs,
@@ -31,19 +30,19 @@ from attention import (
 from liegroups import T3, Haar, Invariant, LieGroup, RelativePose, Sampler
 from tasks.base import TaskModel
 from tasks.cache import write_atomic
-from tasks.plots import parity
-from tasks.qm9.batches import MoleculeBatch
-from tasks.qm9.data import QM9
+from tasks.qm9.batches import IN_FEATURES, MoleculeBatch
+from tasks.qm9.molecules import MoleculeData
 from tasks.qm9.networks import PropertyNetwork
 
 _MEASURED_MOLECULES = 32
 
 
 class QM9Model(TaskModel):
-    """Predict a target of QM9 with attention that is equivariant to a group.
+    """Predict one or several targets with attention that is equivariant to a group.
 
-    The network learns the standardized target with the L1 loss; the mean and deviation of the
-    training targets are kept with the weights.
+    The network learns the standardized targets with the L1 loss; the mean and deviation of the
+    training targets are kept with the weights. Where there are several, the figure by which weights
+    are chosen, ``val/mae``, is the mean of their errors in units of the deviations.
 
     Args:
         group: The group, for example ``T3``, ``SE3`` or ``SO3``, or the dotted path of your own.
@@ -58,13 +57,19 @@ class QM9Model(TaskModel):
         neighborhood: Chooses the neighbors of each lifted atom.
         backend: How to compute the attention: ``auto``, or a name of ``attention.BACKENDS``.
         pooling: ``mean`` over the atoms for intensive targets, ``sum`` for extensive ones.
-        property_network: Makes a network of another kind, ``SteerableProperty`` with its settings
-            or a ``PropertyNetwork`` of your own, from the number of features, ``invariant`` and
-            ``pooling``. The settings from ``group`` to ``backend``, ``invariant`` aside, are those
-            of a LieTransformer, and stay at their defaults then.
+        property_network: Makes a network of another kind, ``SteerableProperty`` or
+            ``ChannelwiseProperty`` with its settings or a ``PropertyNetwork`` of your own, from the
+            number of features, ``invariant``, ``pooling`` and the number of targets. The settings
+            from ``group`` to ``backend``, ``invariant`` aside, are those of a LieTransformer, and
+            stay at their defaults then.
         learning_rate: Largest learning rate.
         weight_decay: Decoupled weight decay.
         warmup: Share of the training steps over which the learning rate rises.
+        compile: Whether to compile the network by ``torch.compile``, once for all sizes of a batch.
+            The first step then takes a minute or so. A compiled network does not check what it is
+            given: a check has to wait for the GPU.
+        in_features: Number of features of an atom; the command line takes it from the data.
+        outputs: Number of targets; the command line takes it from the data.
 
     Raises:
         ValueError: If the group's space does not have the invariant, is not three-dimensional, a
@@ -73,6 +78,11 @@ class QM9Model(TaskModel):
 
     mean: Tensor
     std: Tensor
+
+    links: ClassVar[Sequence[tuple[str, str]]] = (
+        ("data.in_features", "model.in_features"),
+        ("data.outputs", "model.outputs"),
+    )
 
     def __init__(
         self,
@@ -88,22 +98,26 @@ class QM9Model(TaskModel):
         backend: BackendName = "auto",
         pooling: Literal["mean", "sum"] = "mean",
         property_network: Callable[
-            [int, Invariant | list[Invariant], Literal["mean", "sum"]], PropertyNetwork
+            [int, Invariant | list[Invariant], Literal["mean", "sum"], int], PropertyNetwork
         ]
         | None = None,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         warmup: float = 0.05,
+        compile: bool = False,
+        in_features: int = IN_FEATURES,
+        outputs: int = 1,
     ) -> None:
         super().__init__(learning_rate, weight_decay, warmup)
         self.save_hyperparameters()
+        self.compile_network = compile
         self.invariant = invariant
         self.network: LieTransformer | PropertyNetwork
         if property_network is None:
             self.network = LieTransformer(
                 group,
-                QM9.in_features,
-                1,
+                in_features,
+                outputs,
                 invariant=invariant,
                 lift=lift,
                 width=width,
@@ -126,93 +140,141 @@ class QM9Model(TaskModel):
                 neighborhood=neighborhood,
                 backend=backend,
             )
-            self.network = property_network(QM9.in_features, invariant, pooling)
+            self.network = property_network(in_features, invariant, pooling, outputs)
         if self.network.space.point_dim != 3:
             raise ValueError(
                 f"model.group: {group} acts on points of {self.network.space.point_dim} "
                 "coordinates, but atoms have 3; use T3, SE3, SO3 or another group of space."
             )
-        self.target: str | None = None
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("std", torch.ones(()))
-        self._tested: list[tuple[MoleculeBatch, Tensor]] = []
+        self.targets: list[dict[str, str]] = []
+        self.elements: dict[str, int] = {}
+        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("std", torch.ones(outputs))
+        self._tested: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._measured: MoleculeBatch | None = None
 
     def forward(self, batch: MoleculeBatch) -> Tensor:
-        """Predict the target, ``(B,)`` in its unit, of a batch of molecules."""
+        """Predict the targets, ``(B, T)`` in their units, of a batch of molecules."""
         return self.standardized(batch) * self.std + self.mean
 
     def standardized(
         self, batch: MoleculeBatch, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Predict the standardized target, ``(B,)``, drawing the lift from ``generator``."""
+        """Predict the standardized targets, ``(B, T)``, drawing the lift from ``generator``."""
         output: Tensor = self.network(
             batch.features, batch.positions, batch.mask, generator=generator
         )
-        return output[:, 0]
+        return output
 
     # ---- steps -------------------------------------------------------------------------------
 
     def training_step(self, batch: MoleculeBatch) -> Tensor:
-        """L1 loss of the standardized target."""
+        """L1 loss of the standardized targets."""
         prediction = self.standardized(batch, self.step_generator())
-        loss = l1_loss(prediction, (batch.target - self.mean) / self.std)
-        self._log("train/mae", loss.detach() * self.std, batch)
-        return loss
+        error = (prediction - (batch.target - self.mean) / self.std).abs()
+        self._log("train", error.detach() * self.std, batch)
+        return (error.mean(1) * batch.weight).mean()
 
     def validation_step(self, batch: MoleculeBatch) -> None:
-        """Log the mean absolute error in the target's unit."""
-        self._log("val/mae", l1_loss(self(batch), batch.target), batch)
+        """Log the mean absolute error."""
+        self._log("val", (self(batch) - batch.target).abs(), batch)
 
     def test_step(self, batch: MoleculeBatch) -> None:
-        """Log the mean absolute error in the target's unit, and keep the predictions."""
+        """Log the mean absolute error, and keep the predictions."""
         prediction = self(batch)
-        self._log("test/mae", l1_loss(prediction, batch.target), batch)
-        self._tested.append((batch, prediction))
+        self._log("test", (prediction - batch.target).abs(), batch)
+        self._tested.append((batch.index, batch.target, prediction))
+        if self._measured is None:
+            self._measured = MoleculeBatch(*(part[:_MEASURED_MOLECULES] for part in batch))
 
     def predict_step(self, batch: MoleculeBatch) -> Tensor:
-        """Predict: the molecules' QM9 indices beside the target in its unit, ``(B, 2)``."""
-        return torch.stack((batch.index.double(), self(batch).double()), -1)
+        """Predict: the molecules' indices beside the targets in their units, ``(B, 1 + T)``."""
+        return torch.cat((batch.index[:, None].double(), self(batch).double()), 1)
 
-    def _log(self, name: str, error: Tensor, batch: MoleculeBatch) -> None:
-        training = name.startswith("train")
-        self.log(
-            name,
-            error,
-            on_step=False,
-            on_epoch=True,
-            prog_bar=not training,
-            batch_size=len(batch.target),
-            sync_dist=not training,
-        )
+    def _log(self, stage: str, errors: Tensor, batch: MoleculeBatch) -> None:
+        """Log the mean of absolute errors ``(B, T)`` in the targets' units."""
+        figures = {f"{stage}/mae": self._overall(errors.mean(0))}
+        if len(self.targets) > 1:
+            for target, error in zip(self.targets, errors.mean(0), strict=True):
+                figures[f"{stage}/{target['name']}_mae"] = error
+        for name, figure in figures.items():
+            self.log(
+                name,
+                figure,
+                on_step=False,
+                on_epoch=True,
+                prog_bar=name in ("val/mae", "test/mae"),
+                batch_size=len(batch.target),
+                sync_dist=True,
+            )
+
+    def _overall(self, errors: Tensor) -> Tensor:
+        """Errors ``(T,)`` as one number: in the unit of one target, of several in deviations."""
+        return errors[0] if len(errors) == 1 else (errors / self.std).mean()
 
     # ---- what a run reports ------------------------------------------------------------------
 
     def on_test_epoch_start(self) -> None:
         """Forget an earlier test."""
-        self._tested = []
+        self._tested, self._measured = [], None
 
     def label(self, data: LightningDataModule) -> str:
-        assert isinstance(data, QM9)
+        assert isinstance(data, MoleculeData)
+        names = [target.name for target in data.targets]
+        targets = "+".join(names) if len(names) < 4 else f"{len(names)} targets"
+        return f"{targets}-{self._network_name}"
+
+    @property
+    def _network_name(self) -> str:
         several = self.invariant if isinstance(self.invariant, list) else [self.invariant]
-        names = [data.target.name, type(self.network.space.group).__name__]
+        names = [type(self.network.space.group).__name__]
         if not isinstance(self.network, LieTransformer):
             names.append(type(self.network).__name__)
         return "-".join([*names, "+".join(type(each).__name__ for each in several)])
 
     @property
     def curve_label(self) -> str:
-        return f"mean absolute error of {self._data.target.name} ({self._data.unit})"
+        return f"mean absolute error of {self._names} ({self._unit})"
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(target["name"] for target in self.targets)
+
+    @property
+    def _unit(self) -> str:
+        return self.targets[0]["unit"] if len(self.targets) == 1 else "deviations"
+
+    def on_test_epoch_end(self) -> None:
+        """Bring together what the processes have tested."""
+        here = tuple(torch.cat(each).cpu() for each in zip(*self._tested, strict=True))
+        everywhere: list[Any] = [here]
+        if self.trainer.world_size > 1:
+            everywhere = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(everywhere, here)
+        self._tested = everywhere
 
     def results(self) -> dict[str, float | str]:
-        batch = MoleculeBatch(*(part[:_MEASURED_MOLECULES] for part in self._tested[0][0]))
-        clouds = batch.features, batch.positions, batch.mask
-        return {
-            "target": self._data.target.name,
-            "unit": self._data.unit,
-            "split": self._data.split.name,
+        assert self._measured is not None
+        clouds = self._measured.features, self._measured.positions, self._measured.mask
+        constant = torch.from_numpy(self._data.statistics.constant_mae["test"])
+        errors = torch.cat([(given - target).abs() for _, target, given in self._tested]).mean(0)
+        found: dict[str, float | str] = {
+            "network": self._network_name,
+            "target": self._names,
+            "unit": self._unit,
+            "split": self._data.split_name,
+            "train/molecules": self._data.train_size,
             "test/mae": float(self.trainer.callback_metrics["test/mae"]),
-            "test/mae_constant": self._data.constant_mae["test"],
-            "test/molecules": sum(len(prediction) for _, prediction in self._tested),
+            "test/mae_constant": float(self._overall(constant.to(self.std))),
+            "test/molecules": sum(len(index) for index, _, _ in self._tested),
+        }
+        for target, error, alone in zip(self.targets, errors, constant, strict=True):
+            found[f"{target['name']}/mae"] = float(error)
+            found[f"{target['name']}/mae_constant"] = float(alone)
+            found[f"{target['name']}/unit"] = target["unit"]
+        cuda = self.device.type == "cuda"
+        return found | {
+            "device": torch.cuda.get_device_name(self.device) if cuda else self.device.type,
             "equivariance/group": str(self.network.space.group),
             "equivariance/kind": str(self.network.equivariance),
             "equivariance/error": invariance_error(self.network, *clouds),
@@ -225,10 +287,19 @@ class QM9Model(TaskModel):
         found = self.results()
         group = self.network.space.group
         kind = str(found["equivariance/kind"]).replace("_", " ")
-        return [
+        lines = [
             f"Test error of {found['target']}: {found['test/mae']:.4g} {found['unit']} on "
             f"{found['test/molecules']} molecules; a constant scores "
-            f"{found['test/mae_constant']:.4g} {found['unit']}.",
+            f"{found['test/mae_constant']:.4g} {found['unit']}."
+        ]
+        if len(self.targets) > 1:
+            lines += [
+                f"  {name}: {found[f'{name}/mae']:.4g} {found[f'{name}/unit']}; a constant scores "
+                f"{found[f'{name}/mae_constant']:.4g} {found[f'{name}/unit']}."
+                for name in (target["name"] for target in self.targets)
+            ]
+        return [
+            *lines,
             f"Invariance to {group}: {kind}; the output changes by "
             f"{found['equivariance/error']:.1e} of its deviation under random elements "
             f"({found['equivariance/error_float32']:.1e} in float32).",
@@ -237,30 +308,44 @@ class QM9Model(TaskModel):
     def write_predictions(self, path: Path, predictions: Sequence[Any]) -> None:
         table = torch.cat(list(predictions)).numpy()
         buffer = StringIO()
-        columns = f"qm9_index,{self._data.target.name} ({self._data.unit})"
+        columns = [self._data.index_name, *(f"{t['name']} ({t['unit']})" for t in self.targets)]
         np.savetxt(
-            buffer, table[table[:, 0].argsort()], ["%d", "%.6g"], ",", header=columns, comments=""
+            buffer,
+            table[table[:, 0].argsort()],
+            ["%d", *["%.6g"] * len(self.targets)],
+            ",",
+            header=",".join(columns),
+            comments="",
         )
         write_atomic(path, buffer.getvalue().encode())
 
     def draw(self, folder: Path) -> list[Path]:
-        path = folder / "parity.png"
-        target = torch.cat([batch.target for batch, _ in self._tested]).cpu()
-        prediction = torch.cat([prediction for _, prediction in self._tested]).cpu()
-        error = (prediction - target).abs().mean()
-        unit = self._data.unit
-        name = f"{self._data.target.name} ({unit})"
-        parity(path, target, prediction, name, f"mean absolute error {error:.3g} {unit}")
-        return [path]
+        from tasks.plots import parity  # Training needs no matplotlib.
+
+        _, targets, predictions = (torch.cat(each) for each in zip(*self._tested, strict=True))
+        paths = []
+        for place, target in enumerate(self.targets):
+            given, true = predictions[:, place], targets[:, place]
+            name = "parity.png" if len(self.targets) == 1 else f"parity_{target['name']}.png"
+            error = f"mean absolute error {(given - true).abs().mean():.3g} {target['unit']}"
+            parity(folder / name, true, given, f"{target['name']} ({target['unit']})", error)
+            paths.append(folder / name)
+        return paths
 
     # ---- the data that the weights belong to -------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Take the target's statistics from the data before training starts."""
-        if stage == "fit" and self.target is None:
-            self.target = self._data.target.name
-            self.mean.fill_(self._data.mean)
-            self.std.fill_(self._data.std)
+        """Take what there is to know of the targets from the data before training starts."""
+        if stage == "fit" and self.compile_network:
+            self.network.compile(dynamic=True)
+        if stage == "fit" and not self.targets:
+            data = self._data
+            self.targets = [
+                {"name": t.name, "unit": t.unit, "description": t.description} for t in data.targets
+            ]
+            self.elements = dict(data.elements)
+            self.mean.copy_(torch.from_numpy(data.statistics.mean))
+            self.std.copy_(torch.from_numpy(data.statistics.std))
 
     def on_fit_start(self) -> None:
         """Check that the data have the target that the weights were trained on."""
@@ -279,37 +364,44 @@ class QM9Model(TaskModel):
         self._check_target()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the name of the target with the weights."""
-        checkpoint["target"] = self.target
+        """Keep the names of targets and elements with the weights."""
+        checkpoint["targets"], checkpoint["elements"] = self.targets, self.elements
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Read the name of the target.
+        """Read the names of targets and elements.
 
         Raises:
             ValueError: If the checkpoint is not one of this model.
         """
         weights = checkpoint["state_dict"]
-        if "target" not in checkpoint or not any(name.startswith("network.") for name in weights):
+        if "targets" not in checkpoint or not any(name.startswith("network.") for name in weights):
             raise ValueError(
                 "the checkpoint was not written by the QM9 task; give one from the folder "
                 "runs/NAME/checkpoints of a QM9 run."
             )
-        self.target = checkpoint["target"]
+        self.targets, self.elements = checkpoint["targets"], checkpoint["elements"]
 
     @property
-    def _data(self) -> QM9:
+    def _data(self) -> MoleculeData:
         data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, QM9):
-            raise ValueError(f"QM9Model is trained on QM9 data; got {type(data).__name__}.")
+        if not isinstance(data, MoleculeData):
+            raise ValueError(f"QM9Model is trained on molecules; got {type(data).__name__}.")
         return data
 
     def _check_target(self) -> None:
-        if self.target is None:
+        if not self.targets:
             raise ValueError("the model has not been trained: give a checkpoint with --ckpt_path.")
-        if self.target != self._data.target.name:
+        given = ", ".join(target.name for target in self._data.targets)
+        if given != self._names:
             raise ValueError(
-                f"data.target is {self._data.target.name!r}, but the checkpoint was trained on "
-                f"{self.target!r}; give --data.target {self.target}."
+                f"data.target is {given!r}, but the checkpoint was trained on {self._names!r}; "
+                "give that as --data.target."
+            )
+        elements = ", ".join(self._data.elements)
+        if elements != ", ".join(self.elements):
+            raise ValueError(
+                f"the data have the elements {elements}, but the checkpoint was trained on "
+                f"{', '.join(self.elements)}."
             )
 
 

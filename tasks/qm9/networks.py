@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from attention import NeighborhoodRule, Normalizer, Radius, Softmax
-from attention.steerable import ProductName, SteerableTransformer
+from attention.steerable import ChannelwiseTransformer, ProductName, SteerableTransformer
 from liegroups import SE3, Equivariance, HomogeneousSpace, Invariant, LieGroup
 
 
 class PropertyNetwork(nn.Module, ABC):
-    """Gives a number for a molecule.
+    """Gives one or several numbers for a molecule.
 
-    A subclass is built from the number of features of an atom, the invariant of a pair and the
-    pooling, in this order, and settings of its own with defaults.
+    A subclass is built from the number of features of an atom, the invariant of a pair, the pooling
+    and the number of properties, in this order, and settings of its own with defaults.
     """
 
     @property
@@ -40,7 +40,7 @@ class PropertyNetwork(nn.Module, ABC):
         *,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """The numbers ``(batch, 1)``.
+        """The numbers ``(batch, outputs)``.
 
         Args:
             features: Features of the atoms ``(batch, atoms, in_features)``.
@@ -59,6 +59,7 @@ class SteerableProperty(PropertyNetwork):
         in_features: Number of features of an atom.
         invariant: What the perceptrons see of a pair; a list is a mix by heads.
         pooling: ``mean`` over the atoms for intensive targets, ``sum`` for extensive ones.
+        outputs: Number of properties.
         group: ``SE3``, or ``E(3)`` for features with parity.
         types: The degrees l of the hidden features.
         channels: Number of channels of each type, of all heads together.
@@ -84,6 +85,7 @@ class SteerableProperty(PropertyNetwork):
         in_features: int,
         invariant: Invariant | Sequence[Invariant],
         pooling: Literal["mean", "sum"],
+        outputs: int = 1,
         group: LieGroup = SE3(),  # noqa: B008 (immutable)
         types: Sequence[int] = (0, 1, 2, 3),
         channels: int = 8,
@@ -102,7 +104,7 @@ class SteerableProperty(PropertyNetwork):
         super().__init__()
         self.network = SteerableTransformer(
             f"{in_features}x0e",
-            "1x0e",
+            f"{outputs}x0e",
             group=group,
             invariant=invariant,
             types=types,
@@ -139,3 +141,80 @@ class SteerableProperty(PropertyNetwork):
     ) -> Tensor:
         output: Tensor = self.network(features, positions, mask)
         return output
+
+
+class ChannelwiseProperty(PropertyNetwork):
+    """A property by attention on true tensors, channel by channel, pooled over the atoms.
+
+    It is invariant under E(3), and cheaper than ``SteerableProperty``.
+
+    Args:
+        in_features: Number of features of an atom.
+        invariant: What the perceptrons of the pairs see; a list is a mix by heads.
+        pooling: ``mean`` over the atoms for intensive targets, ``sum`` for extensive ones.
+        outputs: Number of properties.
+        max_degree: Largest degree of the features and of the harmonics.
+        channels: Number of channels of each type.
+        layers: Number of layers, 2 or more.
+        heads: Number of heads; divides ``channels``.
+        neighborhood: Chooses the neighbors of each atom; an atom is not its own.
+        hidden: Number of hidden units of the perceptrons of pairs.
+        normalizer: Turns logits into weights.
+
+    Raises:
+        ValueError: If the settings do not fit each other.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        invariant: Invariant | Sequence[Invariant],
+        pooling: Literal["mean", "sum"],
+        outputs: int = 1,
+        max_degree: int = 2,
+        channels: int = 32,
+        layers: int = 3,
+        heads: int = 4,
+        neighborhood: NeighborhoodRule = Radius(5.0, loops=False),  # noqa: B008 (immutable)
+        hidden: int = 32,
+        normalizer: Normalizer = Softmax(),  # noqa: B008 (immutable)
+    ) -> None:
+        super().__init__()
+        if pooling not in ("mean", "sum"):
+            raise ValueError(f"pooling is 'mean' or 'sum'; got {pooling!r}.")
+        self.pooling = pooling
+        self.network = ChannelwiseTransformer(
+            in_features,
+            outputs,
+            invariant,
+            max_degree=max_degree,
+            channels=channels,
+            layers=layers,
+            heads=heads,
+            neighborhood=neighborhood,
+            hidden=hidden,
+            normalizer=normalizer,
+        )
+
+    @property
+    def space(self) -> HomogeneousSpace:
+        return self.network.space
+
+    @property
+    def equivariance(self) -> Equivariance:
+        return self.network.equivariance
+
+    def forward(
+        self,
+        features: Tensor,
+        positions: Tensor,
+        mask: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        total = self.network(features, positions, mask).sum(1)
+        if self.pooling == "sum":
+            return total
+        if mask is None:
+            return total / features.shape[1]
+        return total / mask.sum(1, keepdim=True)

@@ -6,7 +6,7 @@ processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -115,7 +115,8 @@ class CloudSampler(SizeBuckets):
         seed: Seed of the order.
         reshuffle: Whether each epoch has an order of its own.
         rank: Which share of the batches to give, where several processes train together.
-        world_size: Number of shares.
+        world_size: Number of shares. All are equally long; where the batches do not divide, the
+            first ones are given twice.
     """
 
     def __init__(
@@ -138,9 +139,16 @@ class CloudSampler(SizeBuckets):
             mixing=mixing,
             seed=seed,
             reshuffle=reshuffle,
-            rank=rank,
-            world_size=world_size,
         )
+        self.rank, self.world_size = rank, world_size
+
+    def __len__(self) -> int:
+        return -(-self.count // self.world_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        batches = list(super().__iter__())
+        for place in range(self.rank, len(self) * self.world_size, self.world_size):
+            yield batches[place % self.count]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose batches the next iteration gives; Lightning calls this."""

@@ -10,7 +10,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from tasks.qm9.batches import MoleculeBatch, SizeBuckets, atom_features, padding_fraction
+from tasks.qm9.batches import (
+    MoleculeBatch,
+    Share,
+    SizeBuckets,
+    atom_features,
+    padding_fraction,
+)
 from tasks.qm9.data import QM9
 from tasks.qm9.source import Molecules
 from tasks.qm9.splits import find_split
@@ -48,7 +54,7 @@ def indices(batches: list[MoleculeBatch]) -> Tensor:
 
 def test_features_are_the_element_times_powers_of_the_charge() -> None:
     features = atom_features(torch.tensor([[1, 6, 7], [8, 9, 0]], dtype=torch.uint8))
-    assert features.shape == (2, 3, QM9.in_features)
+    assert features.shape == (2, 3, QM9().in_features)
     for place, charge in enumerate((1, 6, 7, 8, 9)):
         expected = torch.zeros(5, 3)
         expected[place] = torch.tensor([1, charge / 9, (charge / 9) ** 2])
@@ -163,15 +169,35 @@ def test_evaluation_keeps_its_order(small: QM9) -> None:
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 30])
-def test_processes_share_an_epoch_in_equal_parts(world_size: int) -> None:
-    sizes = np.random.RandomState(0).randint(3, 30, 1000)
-    shares = [
-        list(SizeBuckets(sizes, 48, rank=rank, world_size=world_size)) for rank in range(world_size)
-    ]
-    assert len({len(share) for share in shares}) == 1
-    assert len(shares[0]) == math.ceil(21 / world_size)
-    seen = np.unique(torch.cat([batch for share in shares for batch in share]))
-    np.testing.assert_array_equal(seen, np.arange(1000))
+def test_processes_share_each_batch(
+    small: QM9, monkeypatch: pytest.MonkeyPatch, world_size: int
+) -> None:
+    """What several see of a batch is what one sees: each molecule once, turned the same way."""
+    alone = epoch(small, 2)
+    parts = []
+    for rank in range(world_size):
+        share = Share(rank, world_size)
+        monkeypatch.setattr(Share, "of_this_process", lambda share=share: share)
+        parts.append(epoch(small, 2))
+    for batch, *shares in zip(alone, *parts, strict=True):
+        found = indices(shares)
+        assert torch.equal(found.sort().values, batch.index.sort().values)
+        place = torch.argsort(found)[torch.argsort(torch.argsort(batch.index))]
+        first = torch.cat([part.positions[:, 0] for part in shares])
+        torch.testing.assert_close(first[place], batch.positions[:, 0], atol=1e-5, rtol=0)
+        targets = torch.cat([part.target for part in shares])
+        assert torch.equal(targets[place], batch.target)
+        # the mean over the processes of their weighted means is the mean over the batch
+        means = [(part.target[:, 0] * part.weight).mean() for part in shares]
+        torch.testing.assert_close(torch.stack(means).mean(), batch.target.mean())
+
+
+def test_more_processes_than_molecules_in_a_batch_are_refused(
+    small: QM9, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Share, "of_this_process", lambda: Share(0, 96))
+    with pytest.raises(ValueError, match=r"batch_size: .* 95 molecules, too few for 96 processes"):
+        small.train_dataloader()
 
 
 # --- augmentation ---------------------------------------------------------------------------
@@ -233,26 +259,39 @@ def test_evaluation_is_not_augmented(small: QM9) -> None:
 
 def test_mean_and_deviation_are_of_the_training_targets(whole: QM9, molecules: Molecules) -> None:
     values = molecules.target("homo")[find_split("lietransformer").rows("train")]
-    assert whole.mean == pytest.approx(values.mean())
-    assert whole.std == pytest.approx(values.std())
-    assert whole.unit == "meV"
+    assert whole.statistics.mean == pytest.approx([values.mean()])
+    assert whole.statistics.std == pytest.approx([values.std()])
+    assert [target.unit for target in whole.targets] == ["meV"]
 
 
 def test_the_constant_is_the_training_median(whole: QM9, molecules: Molecules) -> None:
     values = molecules.target("homo")[find_split("lietransformer").rows("train")]
     best = min(np.abs(values - c).mean() for c in np.linspace(*np.quantile(values, [0.3, 0.7]), 99))
-    assert whole.constant_mae["train"] == pytest.approx(best, rel=1e-4)
-    assert whole.constant_mae["train"] <= best
-    assert whole.constant_mae == pytest.approx(
-        {"train": 440.0, "val": 439.0, "test": 433.6}, abs=0.1
-    )
+    found = {part: float(error[0]) for part, error in whole.statistics.constant_mae.items()}
+    assert found["train"] == pytest.approx(best, rel=1e-4)
+    assert found["train"] <= best
+    assert found == pytest.approx({"train": 440.0, "val": 439.0, "test": 433.6}, abs=0.1)
 
 
 def test_extensive_targets_come_less_their_references(qm9_cache: Path) -> None:
     data = QM9(target="u0", cache_dir=str(qm9_cache))
     data.setup()
-    assert data.mean == pytest.approx(-76_107, abs=5)
-    assert data.std == pytest.approx(10_323, abs=5)
+    assert data.statistics.mean == pytest.approx([-76_107], abs=5)
+    assert data.statistics.std == pytest.approx([10_323], abs=5)
+
+
+def test_several_targets_stand_side_by_side(qm9_cache: Path, molecules: Molecules) -> None:
+    names = ["mu", "u0"]
+    data = QM9(target=names, test_molecules=20, cache_dir=str(qm9_cache))
+    data.setup()
+    (batch,) = data.test_dataloader()
+    rows = np.searchsorted(molecules.index, batch.index.numpy())
+    for place, name in enumerate(names):
+        expected = molecules.target(name)
+        np.testing.assert_array_equal(batch.target[:, place], np.float32(expected[rows]))
+        train = expected[find_split("lietransformer").rows("train")]
+        assert data.statistics.mean[place] == pytest.approx(train.mean())
+        assert data.statistics.std[place] == pytest.approx(train.std())
 
 
 # --- the data module ------------------------------------------------------------------------
@@ -262,6 +301,9 @@ def test_extensive_targets_come_less_their_references(qm9_cache: Path) -> None:
     ("arguments", "expected"),
     [
         ({"target": "energy"}, ["target", "'energy'", *TARGETS]),
+        ({"target": ["homo", "energy"]}, ["target", "'energy'", *TARGETS]),
+        ({"target": ["homo", "homo"]}, ["target", "'homo', 'homo'", "different"]),
+        ({"target": []}, ["target", "[]"]),
         ({"split": "random"}, ["split", "'random'", "lietransformer", "110k"]),
         ({"train_molecules": 1}, ["train_molecules", "1", "2 to 100,000"]),
         ({"train_molecules": 100_001}, ["train_molecules", "100001", "2 to 100,000"]),
@@ -282,9 +324,8 @@ def test_wrong_arguments_stop_before_data_is_read(
 
 
 def test_statistics_before_setup_say_what_to_do() -> None:
-    for name in ("mean", "std", "constant_mae"):
-        with pytest.raises(RuntimeError, match=r"setup\(\)"):
-            getattr(QM9(), name)
+    with pytest.raises(RuntimeError, match=r"setup\(\)"):
+        _ = QM9().statistics
 
 
 def test_every_argument_is_documented() -> None:
@@ -308,7 +349,7 @@ class Line(pl.LightningModule):
         assert isinstance(batch, MoleculeBatch)
         atoms = torch.cat([batch.features, batch.positions], dim=-1)
         output = (self.linear(atoms).squeeze(-1) * batch.mask).sum(dim=1)
-        return (output - batch.target / 1000).square().mean()
+        return (output - batch.target[:, 0] / 1000).square().mean()
 
     def training_step(self, batch: MoleculeBatch, _: int) -> Tensor:
         if self.stop_after is not None and len(self.seen) == self.stop_after:
@@ -426,3 +467,17 @@ def test_a_batch_moves_between_devices_as_one(small: QM9) -> None:
     moved = small.transfer_batch_to_device(batch, torch.device("meta"), 0)
     assert isinstance(moved, MoleculeBatch)
     assert all(tensor.device.type == "meta" for tensor in moved)
+
+
+def test_batches_are_gathered_without_reading_from_the_device(small: QM9) -> None:
+    """Tensors of the device ``meta`` have no values, so whatever asked for one would fail."""
+    loader = small.train_dataloader()
+    loader.augment = False
+    far = small.train_dataloader()
+    far.augment = False
+    far.molecules = loader.molecules.to("meta")
+    assert loader.molecules.to("cpu") is loader.molecules
+    for here, there in zip(loader, far, strict=True):
+        assert all(part.device.type == "meta" for part in there)
+        assert [p.shape for p in here] == [p.shape for p in there]
+        assert [p.dtype for p in here] == [p.dtype for p in there]

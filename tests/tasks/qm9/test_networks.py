@@ -28,7 +28,9 @@ def batch(qm9_cache, monkeypatch):
 def test_a_property_does_not_change_with_the_group_and_with_padding(batch, group, pooling):
     torch.manual_seed(0)
     invariant = [Distance(), InverseDistance()]
-    network = SteerableProperty(QM9.in_features, invariant, pooling, group=group, **SMALL).double()
+    network = SteerableProperty(
+        QM9().in_features, invariant, pooling, group=group, **SMALL
+    ).double()
     clouds = batch.features.double(), batch.positions.double(), batch.mask
     assert invariance_error(network, *clouds) < 1e-10
     output = network(*clouds)
@@ -51,7 +53,7 @@ def test_an_error_of_invariance_that_is_there_is_found(batch):
         def forward(self, features, positions, mask=None, *, generator=None):
             return super().forward(features, positions, mask) + positions[:, :1, 0]
 
-    network = NotInvariant(QM9.in_features, Distance(), "mean", **SMALL)
+    network = NotInvariant(QM9().in_features, Distance(), "mean", **SMALL)
     assert invariance_error(network, batch.features, batch.positions, batch.mask) > 0.1
 
 
@@ -91,4 +93,4 @@ def test_an_unknown_network_is_named_with_those_there_are(lie_attention, capsys)
     with pytest.raises(SystemExit):
         lie_attention("fit", "--config", MATHER, "--model.property_network", "Nonsense")
     message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "'Nonsense' is not known; accepted: SteerableProperty" in message
+    assert "'Nonsense' is not known; accepted: ChannelwiseProperty, Steerable" in message
