@@ -543,7 +543,7 @@ def main() -> None:
     add("--probe", type=int, default=40, help="steps that the speed is measured by")
     add("--threads", type=int, default=torch.get_num_threads())
     add("--seed", type=int, default=0)
-    settings = parser.parse_args()
+    settings = parser.parse_intermixed_args()
     for network in settings.networks:
         if network not in NETWORKS:
             parser.error(f"there is no network {network!r}; there are {', '.join(NETWORKS)}")
