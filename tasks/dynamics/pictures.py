@@ -140,7 +140,8 @@ def conservation(
             )
         found[name] = drifts(system, states, test.parameters)
     times = system.spacing * torch.arange(steps + 1)
-    draw_conserved(Path(path), times, found, f"{_SHOWN_SYSTEMS} systems of springs, leapfrog")
+    title = f"Potentials learned from {train_systems} systems of springs: {steps:,} leapfrog steps"
+    draw_conserved(Path(path), times, found, title)
     return Path(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from tasks.dynamics.fields.base import DirectField, LearnedHamiltonian, perceptron
 from tasks.dynamics.fields.perceptrons import _check
@@ -26,8 +27,12 @@ class _GraphNetwork(nn.Module):
         target, source = torch.meshgrid(index, index, indexing="ij")
         other = target != source
         pairs = torch.cat((features[:, target[other]], features[:, source[other]]), -1)
-        messages = self.message(pairs).unflatten(1, (particles, max(particles - 1, 0)))
-        return self.update(torch.cat((features, messages.sum(2)), -1))
+        hidden = self.message[:-1](pairs).unflatten(1, (particles, max(particles - 1, 0)))
+        # The last map is linear: a particle's messages are added first, then mapped at once.
+        last = self.message[-1]
+        assert isinstance(last, nn.Linear)
+        messages = linear(hidden.sum(2), last.weight, (particles - 1) * last.bias)
+        return self.update(torch.cat((features, messages), -1))
 
 
 class OGN(DirectField):
