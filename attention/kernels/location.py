@@ -88,7 +88,9 @@ class _Perceptrons(Location):
         if hidden < 1:
             raise ValueError(f"{type(self).__name__} takes at least 1 hidden unit; got {hidden}.")
         count = len(input_mask)
-        self.register_buffer("input_mask", input_mask[:, None, :], persistent=False)
+        # A view that skips rows of another tensor could not be sent to other processes.
+        mask = input_mask[:, None, :].clone(memory_format=torch.contiguous_format)
+        self.register_buffer("input_mask", mask, persistent=False)
         full = torch.ones(1, dtype=torch.bool).expand(count, hidden, hidden)
         first = _masked_uniform(self.input_mask.expand(-1, hidden, -1))
         self.first = nn.Parameter(_STEEPNESS * first)
