@@ -70,7 +70,6 @@ from liegroups import (
     T3,
     Bessel,
     Concat,
-    Distance,
     E,
     Equivariance,
     Frames,
@@ -94,60 +93,26 @@ INTENSIVE = ("gap", "homo", "lumo", "mu")
 """Targets that are a mean over the atoms, not a sum."""
 
 RADIAL = RadialBasis(8.0, Gaussian(32), envelope=None)
-_PERCEPTRONS = partial(Sum, location=SharedLocationMLP)
-_LINEAR = partial(Sum, location=LinearLocation)
+_SIZE = {"width": 128, "layers": 4, "heads": 8, "normalizer": Count()}
+_PRODUCT = partial(Product, location=SharedLocationMLP)
+_RADIAL_PRODUCT = partial(Product, location=LinearLocation)
+_RADIAL_SUM = partial(Sum, location=LinearLocation)
 _ROTARY = partial(ContentOnly, content=partial(Rotary, length=3.0))
 
 NETWORKS: dict[str, dict[str, Any]] = {
-    "distances": {
-        "group": SE3(),
-        "invariant": RADIAL,
-        "kernel": _LINEAR,
-        "width": 128,
-        "layers": 4,
-        "heads": 8,
-    },
-    "distances, 2 layers": {
-        "group": SE3(),
-        "invariant": RADIAL,
-        "kernel": _LINEAR,
-        "width": 176,
-        "layers": 2,
-        "heads": 8,
-    },
-    "distances, product": {
-        "group": SE3(),
-        "invariant": RADIAL,
-        "kernel": partial(Product, location=LinearLocation),
-        "normalizer": Count(),
-        "width": 128,
-        "layers": 4,
-        "heads": 8,
-    },
-    "distances, perceptrons": {
-        "group": SE3(),
-        "invariant": Distance(),
-        "kernel": _PERCEPTRONS,
-        "width": 128,
-        "layers": 4,
-        "heads": 16,
-    },
-    "T3": {
-        "group": T3(),
-        "invariant": Concat([RelativePose(), RADIAL]),
-        "kernel": _PERCEPTRONS,
-        "width": 128,
-        "layers": 4,
-        "heads": 16,
-    },
-    "frames": {
+    "distances": _SIZE | {"group": SE3(), "invariant": RADIAL, "kernel": _RADIAL_PRODUCT},
+    "distances, 2 layers": _SIZE
+    | {"group": SE3(), "invariant": RADIAL, "kernel": _RADIAL_PRODUCT, "width": 176, "layers": 2},
+    "distances, softmax": _SIZE
+    | {"group": SE3(), "invariant": RADIAL, "kernel": _RADIAL_SUM, "normalizer": Softmax()},
+    "T3": _SIZE
+    | {"group": T3(), "invariant": Concat([RelativePose(), RADIAL]), "kernel": _PRODUCT},
+    "frames": _SIZE
+    | {
         "group": SE3(),
         "invariant": Concat([RelativeMatrix(), RADIAL]),
         "lift": Frames(radius=2.0),
-        "kernel": _PERCEPTRONS,
-        "width": 128,
-        "layers": 4,
-        "heads": 16,
+        "kernel": _PRODUCT,
     },
     "tetrahedral group": {
         "group": SE3(),
@@ -183,7 +148,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "group": SE3(),
         "invariant": RelativePose(),
         "lift": Haar(4),
-        "kernel": _PERCEPTRONS,
+        "kernel": _PRODUCT,
         "normalizer": Count(),
         "width": 64,
         "layers": 4,

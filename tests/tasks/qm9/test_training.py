@@ -3,6 +3,7 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch._dynamo.utils import counters
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -195,13 +196,21 @@ def test_half_precision_leaves_the_poses_of_rotary_attention_alone():
 
 
 @pytest.mark.slow
-def test_a_compiled_network_trains_like_a_plain_one(data, tmp_path):
+def test_a_compiled_network_is_one_graph_for_all_sizes(data, tmp_path, monkeypatch):
+    """Traced in full by torch.compile, but run as traced: compiling takes minutes."""
     torch.compiler.reset()
+    counters.clear()
+    own = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **how: own(self, backend="eager", **how)
+    )
     losses = {}
     for compile in (False, True):
         torch.manual_seed(0)
         model = QM9Model(**DISTANCES, compile=compile)
-        run = trainer(tmp_path, 6, WeightAverage())
+        run = trainer(tmp_path, 6, WeightAverage(), max_epochs=2)
         run.fit(model, datamodule=data)
         losses[compile] = run.callback_metrics["train/mae"]
     torch.testing.assert_close(losses[True], losses[False], rtol=1e-4, atol=0)
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
