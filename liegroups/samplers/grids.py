@@ -72,7 +72,7 @@ class Grid(_SameForAll):
             raise ValueError(f"Grid takes a count of at least 1; got {self.count}.")
 
     def count_on(self, space: HomogeneousSpace) -> int:
-        return 1 if has_one_lift(space) else self.count
+        return 1 if has_one_lift(space) else len(_spread(space.stabilizer, self.count))
 
     def __call__(
         self,
@@ -113,7 +113,7 @@ class GivenElements(_SameForAll):
             raise ValueError("GivenElements takes at least one element; got none.")
 
     def count_on(self, space: HomogeneousSpace) -> int:
-        return len(self.matrices)
+        return len(_listed(self, space.stabilizer))
 
     def __call__(
         self,
