@@ -22,7 +22,7 @@ from tasks.ablate.store import Row, Store
 from tasks.ablate.study import Study, read_yaml
 from tasks.ablate.workers import Cluster, Processes, Workers
 from tasks.cache import write_atomic
-from tasks.cli import UserError, silence_noise
+from tasks.cli import UserError, find_config, silence_noise
 
 _DESCRIPTION = """\
 Train with every combination of settings, several at a time, and compare the results.
@@ -103,12 +103,13 @@ def _read(args: list[str]) -> tuple[Namespace, Study]:
     if (given.workers or 1) < 1 or given.workers == 0 or given.threads < 1:
         raise UserError(f"workers, threads: at least 1; got {given.workers} and {given.threads}.")
     if given.study is not None:
-        study = Study.read(Path(given.study))
+        study = Study.read(find_config(given.study))
         for name, value in axes:
             study = study.narrowed(name, value)
     else:
         parsed = tuple(Axis.parse(name, value) for name, value in axes)
-        study = Study(Path(given.config).stem, Path(given.config), axes=parsed)
+        config = find_config(given.config)
+        study = Study(config.stem, config, axes=parsed)
     read_yaml("config", study.config)
     study = replace(study, settings=_override(study.settings, _joined(rest)))
     columns = _mapping("columns", given.columns)
