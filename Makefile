@@ -17,7 +17,7 @@ BIN := .venv/bin
 PACKAGES := liegroups attention tasks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-deep lint format docs bench build clean
+.PHONY: help setup train test test-deep lint format docs browser bench build release clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,9 +48,13 @@ format: setup ## Format the code and apply the safe fixes
 	$(BIN)/ruff format .
 
 docs: setup ## Build the documentation into docs/_build/html
-	@rm -rf docs/api/generated
+	@rm -rf docs/api/generated docs/gallery
 	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build/html
 	@echo "docs: open docs/_build/html/index.html"
+
+browser: setup ## Test the built documentation in Chromium; make docs comes first
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt -e '.[browser]'
+	$(BIN)/python -m pytest -m slow tests/docs/test_site.py $(ARGS)
 
 bench: setup ## Run every benchmark; each writes its file under results/
 	@set -e; for script in benchmarks/[!_]*.py; do echo "$$script"; $(BIN)/python "$$script" $(ARGS); done
@@ -59,7 +63,10 @@ build: setup ## Build the wheel and the source archive into dist/
 	@rm -rf dist
 	$(BIN)/python -m build
 
+release: build ## Check that the wheel installs and works outside of this folder
+	@CONSTRAINTS=constraints.txt PIP_FLAGS='$(PIP_FLAGS)' bash scripts/check_release.sh
+
 clean: ## Remove caches and builds; keeps .venv and runs/
-	rm -rf build dist docs/_build docs/api/generated
+	rm -rf build dist docs/_build docs/api/generated docs/gallery
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(PACKAGES) tests benchmarks docs scripts -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

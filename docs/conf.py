@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import pkgutil
 import re
-from collections.abc import Iterable, Sequence
+import sys
 from functools import cache
 from importlib.metadata import metadata
-from inspect import isabstract
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.util.docutils import SphinxDirective
 
-import attention
-from liegroups import testing
+sys.path.insert(0, str(Path(__file__).parent))
 
 distribution = metadata("lie-attention")
 project = "lie-attention"
@@ -34,15 +30,55 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "_ext.errors",
+    "_ext.from_code",
+    "_ext.from_results",
+    "_ext.mathml",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_templates", "examples", "gallery/*.ipynb", "gallery/*.py"]
 
 html_theme = "furo"
 html_title = f"lie-attention {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_math_renderer = "mathml"
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#2457a6", "color-brand-content": "#2457a6"},
+    "dark_css_variables": {"color-brand-primary": "#8ab4f8", "color-brand-content": "#8ab4f8"},
+}
+
+# The scripts of examples/ run when the site is built; gallery/ is what they become.
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": "plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "reset_modules": ("matplotlib", "_ext.gallery.reset"),
+    "show_signature": False,
+    "matplotlib_animations": (True, "jshtml"),
+    "image_srcset": ["2x"],
+}
+
+# What the names of other projects link to, from inventories that are kept here: a build asks no
+# other machine.
+intersphinx_mapping = {
+    project: (address, f"inventories/{project}.inv")
+    for project, address in {
+        "python": "https://docs.python.org/3",
+        "numpy": "https://numpy.org/doc/stable",
+        "torch": "https://docs.pytorch.org/docs/stable",
+        "lightning": "https://lightning.ai/docs/pytorch/stable",
+    }.items()
+}
+intersphinx_disabled_reftypes = ["std:*"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -64,7 +100,7 @@ copybutton_prompt_is_regexp = True
 
 PACKAGES = ("liegroups", "attention", "tasks")
 
-# References to our own packages must resolve; other projects' need an inventory from the network.
+# References to our own packages must resolve, and so must those that an inventory should have.
 nitpick_ignore_regex = [(r"py:.*", rf"(?!({'|'.join(PACKAGES)})\.).*")]
 
 
@@ -128,108 +164,8 @@ def escape_bars(
             lines[number] = "".join(parts)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[nodes.Node]], widths: Sequence[int]) -> Any:
-    """A table of the page."""
-
-    def row(cells: Sequence[nodes.Node]) -> nodes.row:
-        entries = [nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells]
-        return nodes.row("", *entries)
-
-    columns = [nodes.colspec(colwidth=width) for width in widths]
-    top = nodes.thead("", row([nodes.Text(text) for text in head]))
-    body = nodes.tbody("", *map(row, rows))
-    return nodes.table("", nodes.tgroup("", *columns, top, body, cols=len(columns)))
-
-
-class Laws(SphinxDirective):
-    """A table of laws with what they state; the argument names a tuple of `liegroups.testing`."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        laws = getattr(testing, self.arguments[0])
-        rows = [
-            (nodes.literal(text=law.__name__), nodes.Text(testing.formula(law))) for law in laws
-        ]
-        return [table(("law", "what it states"), rows, (2, 3))]
-
-
-class Parts(SphinxDirective):
-    """A table of the public classes of `attention` under a base class, with what each does."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        base = getattr(attention, self.arguments[0])
-        rows = []
-        for name in attention.__all__:
-            member = getattr(attention, name)
-            if inspect.isclass(member) and issubclass(member, base) and not isabstract(member):
-                summary = (inspect.getdoc(member) or "").split("\n\n")[0].replace("\n", " ")
-                target = f"attention.{name}"
-                link = pending_xref(
-                    "",
-                    nodes.literal(text=name),
-                    refdomain="py",
-                    reftype="class",
-                    reftarget=target,
-                    refdoc=self.env.docname,
-                    refexplicit=True,
-                )
-                rows.append((link, nodes.Text(summary)))
-        return [table(("name", "what it does"), rows, (2, 5))]
-
-
-class Results(SphinxDirective):
-    """A table of a file under results/: lines of ``key | heading | format`` name its columns.
-
-    The option ``only``, as in ``:only: part=network points=256``, leaves out other rows.
-    """
-
-    required_arguments = 1
-    has_content = True
-    option_spec: ClassVar[dict[str, Any]] = {"only": str}
-
-    def run(self) -> list[nodes.Node]:
-        path = Path(__file__).parent.parent / "results" / self.arguments[0]
-        self.env.note_dependency(str(path))
-        columns = [[part.strip() for part in line.split("|")] for line in self.content if line]
-        only = [part.split("=") for part in self.options.get("only", "").split()]
-        rows = [
-            [nodes.Text("" if row.get(k) is None else format(row[k], f)) for k, _, f in columns]
-            for row in json.loads(path.read_text())["rows"]
-            if all(str(row.get(key)) == value for key, value in only)
-        ]
-        return [table([heading for _, heading, _ in columns], rows, [2] * len(columns))]
-
-
-class GroupSpeed(SphinxDirective):
-    """Our time beside that of the fastest peer, from results/groups/speed.json."""
-
-    def run(self) -> list[nodes.Node]:
-        path = Path(__file__).parent.parent / "results" / "groups" / "speed.json"
-        self.env.note_dependency(str(path))
-        found: dict[tuple[Any, ...], dict[str, float]] = {}
-        for row in json.loads(path.read_text())["rows"]:
-            key = tuple(row[k] for k in ("group", "operation", "batch", "direction"))
-            found.setdefault(key, {})[row["library"]] = 1e3 * row["seconds"]
-        rows = []
-        for (group, operation, batch, direction), times in found.items():
-            ours = times.pop("ours")
-            peer = min(times, key=times.__getitem__)
-            what = f"{group} {operation}, {batch:,}, {direction}"
-            cells = (what, f"{ours:.3g}", peer, f"{times[peer]:.3g}", f"{ours / times[peer]:.2f}")
-            rows.append([nodes.Text(cell) for cell in cells])
-        head = ("operation, batch, direction", "ours / ms", "fastest peer", "its / ms", "ratio")
-        return [table(head, rows, (4, 2, 3, 2, 2))]
-
-
 def setup(app: Sphinx) -> None:
     """Registers what is defined above."""
-    app.add_directive("laws", Laws)
-    app.add_directive("group-speed", GroupSpeed)
-    app.add_directive("parts", Parts)
-    app.add_directive("results", Results)
     app.connect("missing-reference", resolve_defined_name)
     app.connect("autodoc-process-bases", skip_private_bases)
     app.connect("autodoc-process-docstring", escape_bars, priority=900)
