@@ -58,9 +58,10 @@ class Gaussian(RadialFunctions):
 
     def __call__(self, squared: Tensor) -> Tensor:
         u = _root(squared)
-        centers = torch.arange(self.count, dtype=u.dtype, device=u.device) / (self.count - 1)
-        steps = (u[..., None] - centers) * (self.count - 1)
-        return (-steps * steps / 2).exp()
+        centers = torch.arange(self.count, dtype=u.dtype, device=u.device)
+        # One after the other in memory, as kernels read them.
+        steps = u * (self.count - 1) - centers.view(-1, *[1] * u.ndim)
+        return (steps * steps).mul_(-0.5).exp_().movedim(0, -1)
 
 
 @dataclass(frozen=True)
