@@ -204,7 +204,8 @@ class QM9Model(TaskModel):
                 on_step=False,
                 on_epoch=True,
                 prog_bar=name in ("val/mae", "test/mae"),
-                batch_size=len(batch.target),
+                # Lightning rounds the mean of the processes' counts down; of these it is whole.
+                batch_size=len(batch.target) * self.trainer.world_size,
                 sync_dist=True,
             )
 
@@ -380,6 +381,8 @@ class QM9Model(TaskModel):
                 "runs/NAME/checkpoints of a QM9 run."
             )
         self.targets, self.elements = checkpoint["targets"], checkpoint["elements"]
+        # Lightning loads double precision into single, and makes it double again after that.
+        self.to(weights["mean"].dtype)
 
     @property
     def _data(self) -> MoleculeData:

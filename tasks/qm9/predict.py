@@ -160,7 +160,7 @@ def load_networks(paths: Sequence[Path], device: str = "cpu") -> list[QM9Model]:
                 f"checkpoint: {path} is not a checkpoint of a network of molecules "
                 f"({type(error).__name__})."
             ) from error
-        networks.append(network.eval().requires_grad_(False))
+        networks.append(network.float().eval().requires_grad_(False))
     first = networks[0]
     for path, network in zip(paths, networks, strict=True):
         if (network.targets, network.elements) != (first.targets, first.elements):
