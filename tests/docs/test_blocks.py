@@ -1,0 +1,137 @@
+"""Every block of code in the README and the pages runs, or is checked for what it is."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(
+    r"^(?P<fence>`{3,}|:{3,})(?P<kind>[^\n]*)\n(?P<text>.*?)^(?P=fence)[ ]*$", re.M | re.S
+)
+
+# Small versions of what a command would do with all data.
+FEW = {
+    "qm9": ["--data.train_molecules=8", "--data.val_molecules=4"],
+    "dynamics": ["--data.train_systems=8", "--data.val_systems=4", "--data.test_systems=4"],
+    "md17": ["--data.source=Springs", "--data.train_frames=8", "--data.val_frames=4"],
+    "shapes": ["--data.train_clouds=8", "--data.val_clouds=4", "--data.test_clouds=4"],
+}
+
+
+def blocks():
+    """Page, kind and text of every fenced block."""
+    for page in PAGES:
+        for found in FENCE.finditer(page.read_text()):
+            yield page, found["kind"].strip(), found["text"]
+
+
+def commands():
+    """Page and words of every command, with lines that end on a backslash joined."""
+    for page, kind, text in blocks():
+        if kind in ("", "console", "sh"):
+            for line in text.replace("\\\n", " ").splitlines():
+                line = line.strip().removeprefix("$ ")
+                if line:
+                    yield page, shlex.split(line, comments=True)
+
+
+def test_every_block_is_of_a_kind_that_is_tested():
+    # {doctest} runs with pytest; what Sphinx makes of the code and the results, when it builds.
+    made = (
+        "doctest|toctree|eval-rst|include|literalinclude|results|laws|parts|groups|settings"
+        "|choices|configs|literature|group-speed|errors|errors-elsewhere"
+    )
+    known = rf"|console|sh|python|yaml|\{{({made})\}}.*"
+    assert not [(page.name, kind) for page, kind, _ in blocks() if not re.fullmatch(known, kind)]
+
+
+def test_every_command_is_one_that_there_is():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for page, words in commands():
+        program = words[0].removeprefix(".venv/bin/")
+        if program == "make":
+            assert {word for word in words[1:] if word.isalpha() and word.islower()} <= targets, (
+                page
+            )
+        elif program == "python":
+            script = words[1] if words[1] != "-m" else None
+            assert script is None or (ROOT / script).is_file(), (page.name, words)
+        else:
+            assert program in ("lie-attention", "pip", "OMP_NUM_THREADS=1"), (page.name, words)
+
+
+def fits():
+    found = {}
+    for page, words in commands():
+        program = words[0].removeprefix(".venv/bin/")
+        if (program, words[1]) == ("lie-attention", "fit") and "--resume" not in words:
+            found.setdefault(tuple(words[1:]), page.stem)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", fits(), ids=" ".join)
+def test_a_training_that_is_shown_takes_a_step(lie_attention, words):
+    config = words[words.index("--config") + 1].removeprefix("tasks/configs/")
+    few = FEW[config.partition("/")[0]]
+    lie_attention(
+        *words, *few, "--trainer.fast_dev_run=true", "--trainer.enable_progress_bar=false"
+    )
+
+
+@pytest.mark.slow
+def test_what_is_shown_for_a_finished_run_works(lie_attention, tmp_path):
+    run = tmp_path / "runs/NAME"
+    few = [word for word in FEW["shapes"] if "val" not in word]
+    lie_attention(
+        "fit", "--config", "shapes/quick.yaml", "--run", run, *few, "--data.val_clouds=4",
+        "--trainer.max_epochs=1",
+    )  # fmt: skip
+    for command, option in (("test", "--run"), ("predict", "--run"), ("fit", "--resume")):
+        shown = [words[1:] for _, words in commands() if words[1:3] == [command, option]]
+        assert shown
+        for words in shown:
+            lie_attention(*words)
+
+
+@pytest.mark.slow
+def test_yaml_is_accepted(lie_attention, tmp_path, capsys):
+    for page, kind, text in blocks():
+        if kind == "yaml":
+            path = tmp_path / "shown.yaml"
+            content = yaml.safe_load(text)
+            if "grid" in content:
+                from tasks.ablate import Study
+
+                (tmp_path / content["config"]).write_text("task: md17")
+                path.write_text(text)
+                assert Study.read(path).runs, page
+            else:
+                path.write_text(text)
+                with pytest.raises(SystemExit) as left:
+                    lie_attention("fit", "--config", path, "--print_config")
+                assert left.value.code == 0
+                capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_python_of_the_pages_runs(lie_attention, tmp_path, monkeypatch):
+    pytest.importorskip("ase")
+    from ase.build import molecule
+    from ase.io import write
+
+    lie_attention(
+        "fit", "--config", "md17/quick.yaml", "--run", "runs/ethanol", *FEW["md17"],
+        "--data.test_frames=4", "--trainer.max_epochs=1",
+    )  # fmt: skip
+    write("ethanol.xyz", molecule("CH3CH2OH"))
+    ran = [
+        exec(compile(text, page.name, "exec"), {})
+        for page, kind, text in blocks()
+        if kind == "python" and page.name != "README.md"  # tests/test_readme.py
+    ]
+    assert ran
