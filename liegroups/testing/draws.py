@@ -48,7 +48,7 @@ def _growth(group: LieGroup, a: Tensor) -> Tensor:
 
 
 def _hat(group: LieGroup, a: Tensor) -> Tensor:
-    return torch.einsum("...d,dij->...ij", a.detach().double(), group.algebra_basis())
+    return LieGroup.hat(group, a.detach().double())  # By the basis, whatever the group overrides.
 
 
 def eigenvalues(x: Tensor) -> Tensor:

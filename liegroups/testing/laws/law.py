@@ -94,9 +94,10 @@ def formula(law: Law) -> str:
     return (law.__doc__ or "").strip().split("\n")[0].rstrip(".")
 
 
-def roles(law: Law) -> dict[str, Role]:
+@functools.cache
+def roles(law: Law) -> Mapping[str, Role]:
     """The inputs that a law takes besides what it is about, by name."""
-    found = {}
+    found: dict[str, Role] = {}
     for name, hint in get_type_hints(law, include_extras=True).items():
         for mark in getattr(hint, "__metadata__", ()):
             if isinstance(mark, Role):
