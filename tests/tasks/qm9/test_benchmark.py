@@ -80,7 +80,7 @@ def test_a_training_that_is_stopped_goes_on_and_is_written_once(called, tmp_path
 @pytest.mark.slow
 def test_it_runs_without_what_the_gpu_machine_lacks(tmp_path, qm9_cache):
     """In a process of its own, where these packages cannot be imported."""
-    missing = ["jsonargparse", "matplotlib", "platformdirs", "yaml"]
+    missing = ["ase", "jsonargparse", "platformdirs", "qm9pack"]
     code = f"import runpy, sys; sys.modules.update(dict.fromkeys({missing})); "
     code += f"sys.argv[0] = {str(SCRIPT)!r}; sys.path.insert(0, {str(SCRIPT.parent)!r}); "
     code += "runpy.run_path(sys.argv[0], run_name='__main__')"
