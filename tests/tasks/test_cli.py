@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from tasks.cli import find_config
 from tasks.qm9 import QM9Model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,6 +132,17 @@ def test_settings_are_printed_and_explained(lie_attention, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert "What the kernel sees of a pair" in printed
     assert "alpha, gap, homo, lumo" in printed
+
+
+def test_a_shipped_config_is_taken_by_its_name_where_there_is_no_such_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("qm9/quick", "qm9/quick.yaml", "tasks/configs/qm9/quick.yaml", QUICK):
+        assert find_config(name) == Path(QUICK)
+    assert find_config("qm9/none.yaml") == Path("qm9/none.yaml")
+    own = Path("qm9/quick.yaml")
+    own.parent.mkdir()
+    own.touch()
+    assert find_config("qm9/quick.yaml") == own
 
 
 # ---- what is refused -------------------------------------------------------------------------
