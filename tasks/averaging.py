@@ -35,7 +35,7 @@ class WeightAverage(WeightAveraging):
         """Bring the average to the device of the weights, which is known only now."""
         average = self._average_model
         assert average is not None
-        average.to(pl_module.device)
+        average.module.to(pl_module.device)
         average.n_averaged = average.n_averaged.cpu()  # It is read every step.
 
     def on_load_checkpoint(

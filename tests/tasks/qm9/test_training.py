@@ -1,5 +1,7 @@
 """What makes training fast, and what it must not change."""
 
+from functools import partial
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -15,7 +17,7 @@ from tasks.qm9 import QM9, QM9Model
 DISTANCES = {
     "group": SE3(),
     "invariant": RadialBasis(8.0, Gaussian(8), envelope=None),
-    "kernel": lambda *shape: Sum(*shape, location=LinearLocation),
+    "kernel": partial(Sum, location=LinearLocation),
     "width": 16,
     "layers": 2,
     "heads": 4,
@@ -115,6 +117,20 @@ def test_the_average_is_torchs_own(data, tmp_path):
         model.network.parameters(), oracle.average.module.parameters(), strict=True
     ):
         torch.testing.assert_close(own, expected)
+
+
+def test_the_average_follows_the_weights_to_their_device():
+    class Elsewhere(pl.LightningModule):
+        device = torch.device("meta")
+
+    module = Elsewhere()
+    module.linear = torch.nn.Linear(2, 2)
+    callback = WeightAverage()
+    callback._average_model = AveragedModel(module)
+    callback.on_fit_start(None, module)
+    average = callback._average_model
+    assert all(p.device.type == "meta" for p in average.module.parameters())
+    assert average.n_averaged.device.type == "cpu"  # The host reads it every step.
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.0])
