@@ -39,9 +39,9 @@ def train(group, invariant, steps=300):
     """A small LieTransformer after a few seconds of training."""
     torch.manual_seed(0)
     network = LieTransformer(
-        group, features.shape[-1], 1, invariant=invariant, width=32, layers=1, heads=4
+        group, features.shape[-1], 1, invariant=invariant, width=32, layers=2, heads=4
     )
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     for _ in range(steps):
         positions = center + 0.15 * torch.randn(64, *center.shape)
         predicted = network(features.expand(64, -1, -1), positions)[:, 0]
