@@ -190,6 +190,7 @@ def animate(
     axes = figure.subplots()
     axes.set(xlim=(low[0] - pad, high[0] + pad), ylim=(low[1] - pad, high[1] + pad))
     _frame(axes)
+    axes.set_aspect("equal", adjustable="box")  # The limits above hold the whole motion.
     colors = [_COLORS[n % len(_COLORS)] for n in range(a.shape[1])]
     tails = [axes.plot([], [], color=color, linewidth=1, alpha=0.6)[0] for color in colors]
     rings = axes.scatter(
