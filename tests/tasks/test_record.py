@@ -57,17 +57,18 @@ def outcome(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("hook", "call"),
+    ("hook", "call", "number"),
     [
-        ("training_step", 6),  # within an epoch of 4 batches
-        ("on_before_optimizer_step", 6),  # while the weights change
-        ("on_train_batch_end", 8),  # at its last batch
-        ("validation_step", 2),  # while the best weights are looked for
-        ("on_train_epoch_end", 3),
-        ("on_train_epoch_end", 5),  # when all is trained
+        ("training_step", 6, signal.SIGINT),  # within an epoch of 4 batches
+        ("training_step", 6, signal.SIGTERM),
+        ("on_before_optimizer_step", 6, signal.SIGINT),  # while the weights change
+        ("on_train_batch_end", 8, signal.SIGINT),  # at its last batch
+        ("validation_step", 2, signal.SIGINT),  # while the best weights are looked for
+        ("on_train_epoch_end", 3, signal.SIGINT),
+        ("on_train_epoch_end", 5, signal.SIGTERM),  # when all is trained
     ],
 )
-def test_an_interrupt_at_any_point_costs_nothing(monkeypatch, capsys, hook, call):
+def test_an_interrupt_at_any_point_costs_nothing(monkeypatch, capsys, hook, call, number):
     main(["fit", "--config=config.yaml", "--run=whole"])
     original, count = getattr(MD17Model, hook), 0
 
@@ -76,7 +77,7 @@ def test_an_interrupt_at_any_point_costs_nothing(monkeypatch, capsys, hook, call
         nonlocal count
         count += 1
         if count == call:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         return original(self, *args, **kwargs)
 
     with monkeypatch.context() as patch:

@@ -1,6 +1,7 @@
 """Predictions for molecules in files: the values of the data set, units, errors, refusals."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,20 @@ def test_a_file_gets_what_the_data_set_gets(
         assert (row["formula"], int(row["atoms"])) == (atoms.get_chemical_formula(), len(atoms))
         for name in ("homo (meV)", "cv (cal/(mol K))"):
             assert float(row[name]) == pytest.approx(float(expected[str(index)][name]), rel=1e-4)
+
+
+def test_several_targets_are_reported_each(runs, qm9_cache):
+    metrics = json.loads((runs / "one" / "metrics.json").read_text())
+    assert (metrics["target"], metrics["unit"]) == ("homo, cv", "deviations")
+    assert (metrics["homo/unit"], metrics["cv/unit"]) == ("meV", "cal/(mol K)")
+    data = QM9(target=["homo", "cv"], train_molecules=64, cache_dir=str(qm9_cache))
+    data.setup()
+    for key in ("mae", "mae_constant"):
+        errors = np.array([metrics[f"homo/{key}"], metrics[f"cv/{key}"]])
+        mean = (errors / data.statistics.std).mean()
+        assert metrics[f"test/{key}"] == pytest.approx(mean, rel=1e-4)
+    for name in ("homo", "cv"):
+        assert (runs / "one" / f"parity_{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_errors_are_the_spread_over_rotations_and_checkpoints(runs, predict, molecules_of_the_test):
