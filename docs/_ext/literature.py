@@ -241,12 +241,14 @@ def _short(value: float | None) -> str:
 
 
 def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+    for size, unit in ((1, "seconds"), (60, "minutes")):
+        if seconds < 90 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 3600:.1f} hours"
 
 
 def _device(name: str) -> str:
-    return re.sub(r"^cpu, (\d+) threads?$", r"\1 CPU thread(s)", name)
+    return re.sub(r"^cpu, (\d+) (threads?)$", r"\1 \2 of a CPU", name)
 
 
 if __name__ == "__main__":
