@@ -197,7 +197,7 @@ def make_lmdb(path: Path, count: int) -> None:
     import lmdb
     from ase_db_backends.aselmdb import encode_key, encode_object
 
-    environment = lmdb.open(str(path), map_size=2**40, subdir=False, meminit=False, map_async=True)
+    environment = lmdb.open(str(path), map_size=2**40, subdir=False, lock=False, map_async=True)
     with environment.begin(write=True) as transaction:
         for place, (charges, positions) in enumerate(molecules(count), 1):
             row = {
