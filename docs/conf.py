@@ -46,6 +46,7 @@ exclude_patterns = ["_build", "_templates", "examples", "gallery/*.ipynb", "gall
 html_theme = "furo"
 html_title = f"lie-attention {version}"
 html_static_path = ["_static"]
+html_favicon = "_static/icon.svg"
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_theme_options = {
@@ -63,6 +64,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "reset_modules": ("matplotlib", "_ext.gallery.reset"),
     "show_signature": False,
+    "write_computation_times": False,
     "matplotlib_animations": (True, "jshtml"),
     "image_srcset": ["2x"],
 }

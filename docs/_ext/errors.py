@@ -12,7 +12,7 @@ from sphinx.util.docutils import SphinxDirective
 from _ext.mistakes import ELSEWHERE, mistakes, provoke
 from _ext.tables import inline, table
 
-_WIDTH = 96
+_WIDTH = 86
 
 
 class Errors(SphinxDirective):
