@@ -70,7 +70,8 @@ class Index:
             targets: Names of the targets: key-value pairs of the rows, or properties that a
                 calculator gave, such as ``energy``.
             elements: The elements that are accepted, with their nuclear charges.
-            cache_dir: Folder of the index; see :func:`tasks.cache.cache_directory`.
+            cache_dir: Folder of the index; without it, the environment variable LIE_ATTENTION_CACHE
+                or the user's cache folder.
 
         Raises:
             ImportError: ase, or what it needs for this kind of database, is not installed.
