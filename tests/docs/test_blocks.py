@@ -102,7 +102,8 @@ def test_what_is_shown_for_a_finished_run_works(lie_attention, tmp_path):
         "--trainer.max_epochs=1",
     )  # fmt: skip
     for command, option in (("test", "--run"), ("predict", "--run"), ("fit", "--resume")):
-        shown = [words[1:] for _, words in commands() if words[1:3] == [command, option]]
+        wanted = [command, option, "runs/NAME"]
+        shown = [words[1:] for _, words in commands() if words[1:] == wanted]
         assert shown
         for words in shown:
             lie_attention(*words)
