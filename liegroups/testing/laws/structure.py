@@ -164,8 +164,11 @@ _TRANSCENDENTAL = 4
 
 
 def _rounding(*factors: Tensor) -> Tensor:
-    """Error to accept in a product of matrices: roundings of the product of their sizes."""
-    scale = torch.ones((), dtype=torch.float64)
+    """Error to accept in a product of matrices: roundings of the product of their sizes.
+
+    An entry sums as many terms as a matrix has rows; the table of roundings is for two.
+    """
+    scale = torch.tensor(max(factors[0].shape[-1] / 2, 1), dtype=torch.float64)
     for factor in factors:
         scale = scale * size(factor, 2)
     return allowance(Kind.ARITHMETIC, factors[0].dtype, scale)
