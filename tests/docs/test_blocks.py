@@ -88,9 +88,10 @@ def fits():
 def test_a_training_that_is_shown_takes_a_step(lie_attention, words):
     config = words[words.index("--config") + 1].removeprefix("tasks/configs/")
     few = FEW[config.partition("/")[0]]
-    lie_attention(
-        *words, *few, "--trainer.fast_dev_run=true", "--trainer.enable_progress_bar=false"
-    )
+    # Further processes would be started by the command line of the tests.
+    alone = "--trainer.devices=1", "--trainer.strategy=auto"
+    short = "--trainer.fast_dev_run=true", "--trainer.enable_progress_bar=false"
+    lie_attention(*words, *few, *alone, *short)
 
 
 @pytest.mark.slow
