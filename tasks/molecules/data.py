@@ -155,22 +155,6 @@ class Database(MoleculeData):
     def train_size(self) -> int:
         return len(self._rows["train"])
 
-    def train_dataloader(self) -> DatabaseLoader:
-        """Give the training batches, in a new order every epoch."""
-        return self._loader("train")
-
-    def val_dataloader(self) -> DatabaseLoader:
-        """Give the validation batches, in a fixed order."""
-        return self._loader("val")
-
-    def test_dataloader(self) -> DatabaseLoader:
-        """Give the test batches, in a fixed order."""
-        return self._loader("test")
-
-    def predict_dataloader(self) -> DatabaseLoader:
-        """Give the test batches."""
-        return self._loader("test")
-
     def _load(self) -> Index:
         names = [target.name for target in self.targets]
         return Index.of(self.path, names, self.elements, self.cache_dir)

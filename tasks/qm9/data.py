@@ -125,22 +125,6 @@ class QM9(MoleculeData):
     def train_size(self) -> int:
         return self._counts["train"]
 
-    def train_dataloader(self) -> MoleculeLoader:
-        """Give the training batches, in a new order every epoch."""
-        return self._loader("train")
-
-    def val_dataloader(self) -> MoleculeLoader:
-        """Give the validation batches, in a fixed order."""
-        return self._loader("val")
-
-    def test_dataloader(self) -> MoleculeLoader:
-        """Give the test batches, in a fixed order; ``index`` says which molecule is which."""
-        return self._loader("test")
-
-    def predict_dataloader(self) -> MoleculeLoader:
-        """Give the test batches."""
-        return self._loader("test")
-
     def _loader(self, part: str) -> MoleculeLoader:
         device = "cpu" if self.trainer is None else self.trainer.strategy.root_device
         self._tensors = tensors = self._require_setup().to(device)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pytorch_lightning import LightningDataModule
 
+from tasks.qm9.batches import MoleculeLoader
 from tasks.qm9.targets import Target
 
 
@@ -91,6 +92,26 @@ class MoleculeData(LightningDataModule, ABC):
     @abstractmethod
     def train_size(self) -> int:
         """Number of training molecules."""
+
+    def train_dataloader(self) -> MoleculeLoader:
+        """Give the training batches, in a new order every epoch."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> MoleculeLoader:
+        """Give the validation batches, in a fixed order."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> MoleculeLoader:
+        """Give the test batches, in a fixed order; ``index`` says which molecule is which."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> MoleculeLoader:
+        """Give the test batches."""
+        return self._loader("test")
+
+    @abstractmethod
+    def _loader(self, part: str) -> MoleculeLoader:
+        """The batches of ``train``, ``val`` or ``test``."""
 
     def finished_batches(self) -> int:
         """Number of batches of this epoch that the trainer has finished.

@@ -1,6 +1,7 @@
 """Properties by attention on irreducible representations."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from attention import Radius, invariance_error
 from liegroups import SE3, Distance, E, InverseDistance
-from tasks.qm9 import QM9, QM9Model, SteerableProperty
+from tasks.qm9 import QM9, ChannelwiseProperty, QM9Model, SteerableProperty
 
 ROOT = Path(__file__).resolve().parents[3]
 MATHER = ROOT / "tasks/configs/qm9/systems/mather.yaml"
@@ -23,14 +24,19 @@ def batch(qm9_cache, monkeypatch):
     return next(iter(data.test_dataloader()))
 
 
-@pytest.mark.parametrize("group", [SE3(), E(3)], ids=str)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        partial(SteerableProperty, group=SE3(), **SMALL),
+        partial(SteerableProperty, group=E(3), **SMALL),
+        partial(ChannelwiseProperty, max_degree=1, channels=4, layers=2, heads=2),
+    ],
+    ids=["SE(3)", "E(3)", "channelwise"],
+)
 @pytest.mark.parametrize("pooling", ["mean", "sum"])
-def test_a_property_does_not_change_with_the_group_and_with_padding(batch, group, pooling):
+def test_a_property_does_not_change_with_the_group_and_with_padding(batch, kind, pooling):
     torch.manual_seed(0)
-    invariant = [Distance(), InverseDistance()]
-    network = SteerableProperty(
-        QM9().in_features, invariant, pooling, group=group, **SMALL
-    ).double()
+    network = kind(QM9().in_features, [Distance(), InverseDistance()], pooling).double()
     clouds = batch.features.double(), batch.positions.double(), batch.mask
     assert invariance_error(network, *clouds) < 1e-10
     output = network(*clouds)
