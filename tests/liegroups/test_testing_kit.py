@@ -189,3 +189,21 @@ def test_commutation_with_maps_that_are_no_group():
     assert commutation_error(lambda x: 2 * x, lambda x: 3 * x, lambda y: 3 * y, x).relative < 1e-15
     assert commutation_error(lambda x: x**2, lambda x: 3 * x, lambda y: 9 * y, x).relative < 1e-15
     assert commutation_error(lambda x: 0 * x, permute, permute, x) == (0, 0, 0)
+
+
+class SlightlyOff(SE3):
+    """Operations with an error of ten thousand roundings, far below what a network would show."""
+
+    def inverse(self, g):
+        return super().inverse(g) * (1 + 1e-12)
+
+    def relative(self, g, h):
+        return super().relative(g, h) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("name", ["inverse_is_the_inverse", "relative_is_the_pose"])
+def test_laws_of_products_are_held_to_rounding(name):
+    others = {law.__name__: "not looked at" for law in GROUP_LAWS if law.__name__ != name}
+    (result,) = (r for r in check_group(SlightlyOff(), examples=20, skip=others) if r.name == name)
+    assert result.passed is False
+    assert "allowed" in result.message
