@@ -23,7 +23,7 @@ inside = set(zipfile.ZipFile(wheel).namelist())
 packages = ("liegroups", "attention", "tasks")
 wanted = {f"{package}/py.typed" for package in packages}
 for package in packages:
-    for kind in ("*.py", "*.yaml"):
+    for kind in ("*.py", "*.yaml", "*.json"):
         wanted |= {str(path.relative_to(root)) for path in (Path(root) / package).rglob(kind)}
 missing = sorted(wanted - inside)
 assert not missing, f"the wheel lacks {missing}"

@@ -6,6 +6,7 @@ from attention.steerable.layer import SteerableAttention
 from attention.steerable.network import SteerableTransformer
 from attention.steerable.paths import Path
 from attention.steerable.perceptron import PairPerceptron, Radial
+from attention.steerable.pooling import Pooling
 from attention.steerable.products import (
     CuEquivarianceProduct,
     E3nnProduct,
@@ -31,6 +32,7 @@ __all__ = [
     "PairProduct",
     "PairwiseProduct",
     "Path",
+    "Pooling",
     "Product",
     "ProductName",
     "Radial",

@@ -20,6 +20,7 @@ from attention.geometry import Fibres, Geometry
 from attention.neighborhoods import NeighborhoodRule, Radius
 from attention.neighborhoods.base import Neighborhood
 from attention.normalizers import Normalizer, Softmax
+from attention.steerable.pooling import Pooling, check_pooling, pool
 from liegroups import E, Equivariance, Invariant, Lifted, PerHead
 from liegroups.numerics import safe_norm
 
@@ -49,6 +50,7 @@ class ChannelwiseTransformer(nn.Module):
         neighborhood: Chooses the neighbors of each point; a point is not its own.
         hidden: Number of hidden units of the perceptrons of pairs.
         normalizer: Turns logits into weights.
+        pooling: ``sum`` or ``mean`` over the points, or ``none`` for an output at each point.
 
     Raises:
         ValueError: If the settings do not fit each other.
@@ -80,8 +82,10 @@ class ChannelwiseTransformer(nn.Module):
         neighborhood: NeighborhoodRule = Radius(5.0, loops=False),  # noqa: B008 (immutable)
         hidden: int = 32,
         normalizer: Normalizer = Softmax(),  # noqa: B008 (immutable)
+        pooling: Pooling = "none",
     ) -> None:
         super().__init__()
+        check_pooling(pooling)
         if layers < 2 or channels < 1 or max_degree < 0:
             raise ValueError(
                 "channel by channel takes at least 2 layers, 1 channel and a degree of 0; got "
@@ -95,6 +99,7 @@ class ChannelwiseTransformer(nn.Module):
         one = invariant if isinstance(invariant, Invariant) else PerHead(invariant)
         self.geometry = Geometry(self.space, one)
         self.max_degree = max_degree
+        self.pooling: Pooling = pooling
         every, scalars = range(max_degree + 1), range(1)
         self.embedding = nn.Linear(in_features, channels)
         ends = [scalars, *[every] * (layers - 1), scalars]
@@ -115,7 +120,8 @@ class ChannelwiseTransformer(nn.Module):
             mask: Booleans ``(batch, points)``, True for points that exist; all when absent.
 
         Returns:
-            Scalars ``(batch, points, out_features)``, zero at points that do not exist.
+            Scalars ``(batch, points, out_features)``, zero at points that do not exist, or
+            ``(batch, out_features)`` when pooled.
 
         Raises:
             ValueError: If the shapes do not fit, a cloud is empty, or a point is not finite.
@@ -142,8 +148,7 @@ class ChannelwiseTransformer(nn.Module):
             if key not in matrices:
                 matrices[key] = layer.product(harmonics)
             hidden = layer(fibres, matrices[key], hidden)
-        output: Tensor = self.out(hidden[..., 0, :])
-        return output if mask is None else output.masked_fill(~mask[..., None], 0)
+        return pool(self.out(hidden[..., 0, :]), mask, self.pooling)
 
 
 class PairMatrices(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from e3nn.o3 import Irreps
@@ -15,6 +14,7 @@ from attention.neighborhoods import NeighborhoodRule, Radius
 from attention.normalizers import Normalizer
 from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate
 from attention.steerable.layer import SteerableAttention
+from attention.steerable.pooling import Pooling, check_pooling, pool
 from attention.steerable.products import ProductName
 from attention.steerable.tensor_product import Directions, Harmonics
 from liegroups import (
@@ -96,14 +96,13 @@ class SteerableTransformer(nn.Module):
         gate: bool = False,
         hidden: int = 32,
         normalizer: Normalizer | None = None,
-        pooling: Literal["none", "sum", "mean"] = "none",
+        pooling: Pooling = "none",
         product: ProductName = "fused",
     ) -> None:
         super().__init__()
         if group not in (SE3(), E(3)):
             raise ValueError(f"SteerableTransformer is for SE3() and E(3); got {group}.")
-        if pooling not in ("none", "sum", "mean"):
-            raise ValueError(f"pooling is 'none', 'sum' or 'mean'; got {pooling!r}.")
+        check_pooling(pooling)
         if layers < 1 or stacks < 1 or channels < 1 or not types or min(types) < 0:
             raise ValueError(
                 "a network takes at least 1 layer, stack and channel, and types of 0 or more; got "
@@ -113,7 +112,7 @@ class SteerableTransformer(nn.Module):
         self.parity = group == E(3)
         self.irreps_in, self.irreps_out = self._read(irreps_in), self._read(irreps_out)
         self.in_features = self.irreps_in.dim
-        self.pooling = pooling
+        self.pooling: Pooling = pooling
         neighborhood.check(self.space)
         self.neighborhood = neighborhood
         hidden_types = Irreps(
@@ -201,16 +200,7 @@ class SteerableTransformer(nn.Module):
             for block in blocks:
                 hidden = block(fibres, directions, hidden)
             outputs.append(hidden)
-        output = self.out(torch.cat(outputs, -1))
-        if mask is not None:
-            output = output.masked_fill(~mask[..., None], 0)
-        if self.pooling == "none":
-            return output
-        total = output.sum(1)
-        if self.pooling == "sum":
-            return total
-        count = points.shape[1] if mask is None else mask.sum(1, keepdim=True)
-        return total / count
+        return pool(self.out(torch.cat(outputs, -1)), mask, self.pooling)
 
     def _read(self, irreps: str) -> Irreps:
         """Types as written, or all even where there is no parity."""

@@ -16,7 +16,7 @@ from tasks.dynamics.plots import PUBLISHED as SPRINGS
 from tasks.shapes.pictures import PUBLISHED as SHAPES
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "results"
+RESULTS, PUBLISHED = ROOT / "results", ROOT / "tasks/published"
 BEGIN, END = "<!-- made by docs/_ext/literature.py -->", "<!-- until here -->"
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
@@ -40,15 +40,16 @@ _DYNAMICS = {
 def files() -> list[Path]:
     """The files that the tables are made from, where they are there."""
     names = (
-        "published/qm9", "published/md17", "qm9/table", "md17/accuracy", "shapes/summary",
-        "dynamics/data_efficiency", "attention/speed",
+        "qm9/table", "md17/accuracy", "shapes/summary", "dynamics/data_efficiency",
+        "attention/speed",
     )  # fmt: skip
-    return [RESULTS / f"{name}.json" for name in names if (RESULTS / f"{name}.json").exists()]
+    ours = [RESULTS / f"{name}.json" for name in names]
+    return [PUBLISHED / "qm9.json", PUBLISHED / "md17.json", *(x for x in ours if x.exists())]
 
 
-def rows(name: str) -> list[Row]:
+def rows(name: str, folder: Path = RESULTS) -> list[Row]:
     """The rows of a result file; none where it is not there."""
-    path = RESULTS / f"{name}.json"
+    path = folder / f"{name}.json"
     return list(json.loads(path.read_text())["rows"]) if path.exists() else []
 
 
@@ -66,7 +67,7 @@ def shapes() -> Table:
 def md17() -> Table:
     """Errors of energies and forces for the molecules that we have trained on."""
     ours = {row["molecule"]: row for row in rows("md17/accuracy")}
-    published = rows("published/md17")
+    published = rows("md17", PUBLISHED)
     systems = list(dict.fromkeys(row["system"] for row in published))
     head = ("molecule", "ours", *systems)
     body = []
@@ -87,7 +88,7 @@ def qm9() -> Table:
     head = ("system", "split", *_HEADS.split(","))
     body = [
         (row["system"], row["split"], *(_short(row.get(target)) for target in _QM9))
-        for row in rows("published/qm9")
+        for row in rows("qm9", PUBLISHED)
     ]
     ours = rows("qm9/table")
     for split in dict.fromkeys(row["split"] for row in ours):
@@ -139,7 +140,7 @@ def overview() -> Table:
     best = _best([row for row in rows("qm9/table") if row["split"] == "lietransformer"])
     if "homo" in best:
         found = best["homo"]
-        published = {row["system"]: row for row in rows("published/qm9")}
+        published = {row["system"]: row for row in rows("qm9", PUBLISHED)}
         body.append(
             (
                 "QM9",
@@ -152,7 +153,7 @@ def overview() -> Table:
     for row in rows("md17/accuracy"):
         published = {
             each["system"]: each
-            for each in rows("published/md17")
+            for each in rows("md17", PUBLISHED)
             if each["molecule"] == row["molecule"]
         }
         body.append(

@@ -177,6 +177,7 @@ class ChannelwiseEnergy(EnergyNetwork):
             neighborhood=neighborhood,
             hidden=hidden,
             normalizer=normalizer,
+            pooling="sum",
         )
 
     @property
@@ -187,7 +188,7 @@ class ChannelwiseEnergy(EnergyNetwork):
         self, features: Tensor, positions: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         output: Tensor = self.network(features, positions)
-        return output.sum((1, 2))
+        return output[:, 0]
 
 
 class LieEnergy(EnergyNetwork):

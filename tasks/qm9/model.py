@@ -110,6 +110,8 @@ class QM9Model(TaskModel):
     ) -> None:
         super().__init__(learning_rate, weight_decay, warmup)
         self.save_hyperparameters()
+        if pooling not in ("mean", "sum"):
+            raise ValueError(f"pooling is 'mean' or 'sum'; got {pooling!r}.")
         self.compile_network = compile
         self.invariant = invariant
         self.network: LieTransformer | PropertyNetwork

@@ -180,9 +180,6 @@ class ChannelwiseProperty(PropertyNetwork):
         normalizer: Normalizer = Softmax(),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
-        if pooling not in ("mean", "sum"):
-            raise ValueError(f"pooling is 'mean' or 'sum'; got {pooling!r}.")
-        self.pooling = pooling
         self.network = ChannelwiseTransformer(
             in_features,
             outputs,
@@ -194,6 +191,7 @@ class ChannelwiseProperty(PropertyNetwork):
             neighborhood=neighborhood,
             hidden=hidden,
             normalizer=normalizer,
+            pooling=pooling,
         )
 
     @property
@@ -212,9 +210,5 @@ class ChannelwiseProperty(PropertyNetwork):
         *,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        total = self.network(features, positions, mask).sum(1)
-        if self.pooling == "sum":
-            return total
-        if mask is None:
-            return total / features.shape[1]
-        return total / mask.sum(1, keepdim=True)
+        output: Tensor = self.network(features, positions, mask)
+        return output

@@ -15,9 +15,8 @@ from tasks.qm9.targets import TARGETS
 
 Row = dict[str, Any]
 
-_ROOT: Final = Path(__file__).resolve().parents[2]
 _RESULTS: Final = Path("results/qm9/table.json")
-_PUBLISHED: Final = _ROOT / "results/published/qm9.json"
+_PUBLISHED: Final = Path(__file__).resolve().parents[1] / "published/qm9.json"
 _LABELS: Final[dict[str, type | tuple[type, ...]]] = {
     "network": str,
     "target": str,
@@ -118,7 +117,7 @@ def read_published(path: Path) -> list[Row]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"published: {path} is not a file of published errors; give "
-            "results/published/qm9.json of the project."
+            "tasks/published/qm9.json of the project."
         ) from error
 
 

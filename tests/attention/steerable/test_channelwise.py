@@ -77,6 +77,23 @@ def test_padding_changes_nothing():
     assert (padded[:, 5:] == 0).all()
 
 
+def test_pooling():
+    features, points = torch.randn(2, 5, 4).double(), torch.randn(2, 5, 3).double()
+    mask = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
+
+    def outputs(pooling):
+        torch.manual_seed(0)
+        settings = {"channels": 4, "heads": 2, "pooling": pooling}
+        return ChannelwiseTransformer(4, 2, RadialBasis(5.0), **settings).double()(
+            features, points, mask
+        )
+
+    of_points = outputs("none")
+    torch.testing.assert_close(outputs("sum"), torch.stack([x.sum(0) for x in of_points]))
+    means = [of_points[0].mean(0), of_points[1, :2].mean(0)]
+    torch.testing.assert_close(outputs("mean"), torch.stack(means))
+
+
 def test_features_beyond_scalars_matter():
     torch.manual_seed(0)
     features, points = torch.ones(1, 4, 1).double(), torch.randn(1, 4, 3).double()
@@ -95,6 +112,7 @@ def test_features_beyond_scalars_matter():
         ({"layers": 1}, "at least 2 layers"),
         ({"channels": 6, "heads": 4}, "heads must divide channels"),
         ({"hidden": 0}, "hidden"),
+        ({"pooling": "max"}, "'none', 'sum' or 'mean'; got 'max'"),
     ],
     ids=str,
 )

@@ -95,6 +95,11 @@ def test_settings_of_another_network_are_refused():
         QM9Model(property_network=SteerableProperty, neighborhood=Radius(3.0))
 
 
+def test_a_molecule_has_one_number_of_each_target():
+    with pytest.raises(ValueError, match="'mean' or 'sum'; got 'none'"):
+        QM9Model(property_network=SteerableProperty, pooling="none")
+
+
 def test_an_unknown_network_is_named_with_those_there_are(lie_attention, capsys):
     with pytest.raises(SystemExit):
         lie_attention("fit", "--config", MATHER, "--model.property_network", "Nonsense")
