@@ -296,6 +296,7 @@ def launch(args: list[str], cli: type[C]) -> C:
         data,
         trainer_defaults={"enable_model_summary": False},
         parser_class=Parser,
+        parser_kwargs={"epilog": f"Further commands, each with --help: {', '.join(COMMANDS)}."},
         save_config_callback=SaveNewConfig,
         seed_everything_default=0,
         auto_configure_optimizers=False,

@@ -43,6 +43,7 @@ def learning_curve(
             constant, color=_GUIDE, linestyle="--", linewidth=1, label="constant predictor"
         )
     axes.set(xlabel="epoch", ylabel=label, yscale="log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.tick_params(which="minor", labelsize="small")

@@ -143,7 +143,7 @@ def _clouds(
 ) -> Path:
     columns = min(_COLUMNS, len(points))
     rows = -(-len(points) // columns)
-    figure = Figure(figsize=(2.6 * columns, 3.0 * rows), layout="constrained")
+    figure = Figure(figsize=(2.6 * columns, 3.0 * rows), layout="compressed")
     panels: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in panels[len(points) :]:
         panel.set_visible(False)
@@ -158,7 +158,7 @@ def _clouds(
         wrong = guess is not None and bool((guess != counts[number]).any())
         text = _counted(shapes, counts[number])
         if wrong and guess is not None:
-            text += f"\nnot {_counted(shapes, guess)}"
+            text += f"\npredicted {_counted(shapes, guess)}"
         panel.set_title(text, fontsize=8, color=_WRONG if wrong else _RIGHT)
     panel = panels[0]
     panel.plot([-0.95 * reach, -0.95 * reach + 2 * unit], [-0.93 * reach] * 2, color=_RIGHT)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
-from liegroups import SE2, SE3, SO2, SO3, T3
+from liegroups import SE2, SE3, SL2, SO2, SO3, T3
 from liegroups.testing import (
     GROUP_LAWS,
     INVARIANT_LAWS,
@@ -207,3 +207,25 @@ def test_laws_of_products_are_held_to_rounding(name):
     (result,) = (r for r in check_group(SlightlyOff(), examples=20, skip=others) if r.name == name)
     assert result.passed is False
     assert "allowed" in result.message
+
+
+def test_a_logarithm_is_held_to_what_rounding_becomes_near_its_end():
+    """exp magnifies the rounding of a logarithm of SL(2) near the elements that have none."""
+    trace = -2 + torch.tensor([1e-2, 1e-4, 1e-6], dtype=torch.float64)
+    first, upper = torch.tensor(-2.5, dtype=torch.float64), torch.tensor(1.7, dtype=torch.float64)
+    last = trace - first
+    rows = first.expand(3), upper.expand(3), (first * last - 1) / upper, last
+    g = torch.stack(rows, -1).unflatten(-1, (2, 2))
+    group = SL2()
+    assert group.in_range_of_exp(g).all() and (group.log(g).norm(dim=-1) > 20).all()
+    (law,) = (law for law in GROUP_LAWS if law.__name__ == "log_is_right_where_defined")
+    law(group, g=g)
+    with pytest.raises(LawViolation, match="allowed"):
+        law(SlightlyWrongLog(), g=g[:1])
+
+
+class SlightlyWrongLog(SL2):
+    """Off by ten thousand times what rounding makes of it."""
+
+    def log(self, g):
+        return super().log(g) * (1 + 1e-7)

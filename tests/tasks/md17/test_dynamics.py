@@ -138,7 +138,7 @@ def test_a_network_that_looks_at_values_is_not_recorded():
             near = positions.square().sum() < 1
             return positions.square().sum((1, 2)) * (2 if near else 1)
 
-    with pytest.raises(ValueError, match="Curious cannot be traced"):
+    with pytest.raises(ValueError, match="traced: Curious cannot be recorded"):
         trace(Curious(), torch.zeros(1, 9, 12))
 
 

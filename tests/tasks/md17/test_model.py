@@ -232,6 +232,23 @@ def test_the_loss_is_in_units_of_the_training_frames(data):
     assert float(learner.training_step(batch)) == pytest.approx(float(expected), rel=1e-4)
 
 
+def test_a_recorded_training_is_the_same(tmp_path, monkeypatch):
+    """Compiling what was recorded takes minutes, see test_tracing."""
+    monkeypatch.setattr(torch, "compile", lambda graph: graph)
+    data = MD17(source=Springs(), train_frames=20, val_frames=5, test_frames=5, batch_size=7)
+    data.setup()
+    assert {len(batch.energy) for batch in data.train_dataloader()} == {6, 7}
+    weights = []
+    for compile in (False, True):
+        torch.manual_seed(0)
+        network = partial(ChannelwiseEnergy, max_degree=1, channels=4, layers=2, heads=2, hidden=8)
+        learner = MD17Model(RadialBasis(5.0), network, compile=compile)
+        trainer(tmp_path, 2, gradient_clip_val=1.0).fit(learner, datamodule=data)
+        weights.append(learner.state_dict())
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
+    assert not torch.equal(*(each["network.network.embedding.weight"] for each in weights))
+
+
 def test_energies_keep_their_digits(data):
     learner = model().eval()
     learner.statistics = data.statistics
