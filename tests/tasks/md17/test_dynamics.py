@@ -42,6 +42,7 @@ def run(tmp_path_factory):
                 "--data.batch_size=10",
                 "--model.network.channels=8",
                 "--model.network.layers=2",
+                "--model.compile=false",
                 "--trainer.max_epochs=20",
                 "--trainer.enable_progress_bar=false",
                 f"--run={folder}",
