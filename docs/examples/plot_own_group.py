@@ -26,7 +26,9 @@ from liegroups.testing import check_group, check_invariant, check_space
 # ---------
 # The algebra has two boosts and a turn. ``exp`` and ``log`` are left to the defaults; the inverse
 # has a closed form that costs nothing, :math:`J g^\top J` with :math:`J = \mathrm{diag}(1, -1,
-# -1)`.
+# -1)`. ``contains`` and ``project`` go through :math:`\exp(\log g)` by default, in which large
+# boosts lose digits; what keeps the form can ask the form, whose rounding grows with the square
+# of the entries.
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,20 @@ class HyperbolicMotions(LieGroup):
         self.check_element(g)
         sign = torch.tensor([1.0, -1.0, -1.0], dtype=g.dtype, device=g.device)
         return sign[:, None] * g.mT * sign
+
+    def project(self, x):
+        """The factor of x that keeps the form, by Newton's iteration for polar factors."""
+        self.check_element(x)
+        for _ in range(8):
+            x = (x + self.inverse(torch.linalg.inv_ex(x).inverse)) / 2
+        return x
+
+    def contains(self, g, tolerance=None):
+        """The form is kept, to rounding, and so are the sign of t and the orientation."""
+        tolerance = torch.finfo(g.dtype).eps ** 0.5 if tolerance is None else tolerance
+        defect = (self.inverse(g) @ g - self.identity(g)).abs().amax((-2, -1))
+        kept = defect <= tolerance * g.abs().amax((-2, -1)) ** 2
+        return kept & (g[..., 0, 0] > 0) & (torch.linalg.det(g) > 0)
 
     def sample(self, shape=(), *, generator=None, dtype=None, device=None):
         """A uniform turn times a boost of normal length; there is no Haar probability."""

@@ -171,7 +171,7 @@ class RadialBasis(Invariant):
 
     Example:
         >>> import torch
-        >>> from liegroups import SE3, lift
+        >>> from liegroups import SE3, Lifted
         >>> space = SE3().default_space()
         >>> ends = [Lifted(space.section(x), x) for x in torch.tensor([[0.0, 0, 0], [3, 4, 0]])]
         >>> RadialBasis(radius=10.0, functions=Bessel(3))(space, *ends).shape

@@ -256,6 +256,12 @@ def test_derivatives_at_special_angles(invariant, space, angle):
     check_derivatives(value, zero)
 
 
+def test_a_wrong_derivative_is_told_with_both_values():
+    x = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(Exception, match=r"first derivative: .* numerical:2\.0.* analytical:1"):
+        check_derivatives(lambda x: x.detach() * x, (x,))
+
+
 def test_three_invariants_of_positions_and_orientations():
     x = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 1.0]).double()
     y = torch.tensor([4.0, 5.0, 3.0, 0.6, 0.0, 0.8]).double()

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from tasks.cli import find_config
+from tasks.cli import COMMANDS, find_config
 from tasks.qm9 import QM9Model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,6 +132,14 @@ def test_settings_are_printed_and_explained(lie_attention, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert "What the kernel sees of a pair" in printed
     assert "alpha, gap, homo, lumo" in printed
+
+
+def test_the_help_names_every_command(lie_attention, capsys):
+    with pytest.raises(SystemExit) as left:
+        lie_attention("--help")
+    assert left.value.code == 0
+    printed = capsys.readouterr().out
+    assert not [name for name in ("fit", "predict", *COMMANDS) if name not in printed]
 
 
 def test_a_shipped_config_is_taken_by_its_name_where_there_is_no_such_file(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from matplotlib.pyplot import imread
 from torch import nn
 
 from attention import Exponential, Linear, LinearLocation, LocationOnly, Product, Radius, Softmax
@@ -28,7 +29,8 @@ from liegroups import (
     RelativePose,
 )
 from tasks.cli import main
-from tasks.shapes import LieCounter, Patterns, SetTransformer, Shapes, ShapesModel, move
+from tasks.shapes import SHAPES, LieCounter, Patterns, SetTransformer, Shapes, ShapesModel, move
+from tasks.shapes.pictures import draw_predictions
 from tasks.shapes.set_transformer import InducedBlock, SetBlock
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -368,6 +370,15 @@ def test_plot_draws_clouds(run, capsys):
     assert left.value.code == 0
     assert "Written: pictures/some.png" in capsys.readouterr().out
     assert Path("pictures/some.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_titles_of_predictions_are_not_cut_off(tmp_path):
+    counts, mask = np.full((8, 4), 2), np.ones((8, 5), dtype=bool)
+    points = np.random.default_rng(0).normal(size=(8, 5, 2))
+    predicted, path = counts.copy(), tmp_path / "predictions.png"
+    predicted[:4, 0] = 0
+    draw_predictions(path, SHAPES, UNIT, points, mask, counts, predicted)
+    assert (imread(path)[:3, :, :3] == 1).all()
 
 
 @pytest.mark.parametrize(
