@@ -76,6 +76,9 @@ def group_log(group: LieGroup, g: Tensor) -> Tensor:
     scale = _size(x.detach()) * _size(back) * _size(a.detach()[..., None])
     usable = usable & (_size(tangential) <= 1e4 * eps * scale.clamp(min=1))
     usable = usable & (_size(end - tangential) <= 0.1 * scale.clamp(min=1))
+    # An inverse that is far too large would excuse any residual.
+    forward = matrix_exp(group.hat(a.detach()))
+    usable = usable & (_size(forward - x.detach()) <= 0.1 * _size(x.detach()))
     return torch.where(usable[..., None], a, torch.nan).to(g.dtype)
 
 

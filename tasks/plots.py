@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 _TRAIN, _VALIDATION, _GUIDE = "#8a8fa3", "#2457a6", "#c8502d"
@@ -43,7 +44,7 @@ def learning_curve(
             constant, color=_GUIDE, linestyle="--", linewidth=1, label="constant predictor"
         )
     axes.set(xlabel="epoch", ylabel=label, yscale="log")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.tick_params(which="minor", labelsize="small")

@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
-from liegroups import SE2, SE3, SL2, SO2, SO3, T3
+from liegroups import SE2, SE3, SL2, SO2, SO3, T3, Aff3, GeneralLinear, LieGroup
 from liegroups.testing import (
     GROUP_LAWS,
     INVARIANT_LAWS,
@@ -225,7 +225,40 @@ def test_a_logarithm_is_held_to_what_rounding_becomes_near_its_end():
 
 
 class SlightlyWrongLog(SL2):
-    """Off by ten thousand times what rounding makes of it."""
+    """Off by far more than rounding makes of it."""
 
     def log(self, g):
-        return super().log(g) * (1 + 1e-7)
+        return super().log(g) * (1 + 1e-4)
+
+
+class Lorentz(LieGroup):
+    """SO⁺(2, 1), with the defaults that are computed from exp and log."""
+
+    dim, matrix_size, basis_labels = 3, 3, ("x", "y", "turn")
+    is_compact, is_abelian = False, False
+
+    def algebra_basis(self):
+        basis = torch.zeros(3, 3, 3, dtype=torch.float64)
+        basis[0, 0, 1] = basis[0, 1, 0] = basis[1, 0, 2] = basis[1, 2, 0] = 1
+        basis[2, 2, 1], basis[2, 1, 2] = 1, -1
+        return basis
+
+    def sample(self, shape=(), *, generator=None, dtype=None, device=None):
+        return self.exp(torch.randn((*shape, 3), generator=generator, dtype=dtype, device=device))
+
+
+def test_an_angle_that_rounds_to_the_other_side_of_a_half_turn_is_not_held_against_a_group():
+    """Its angle is π - 1e-6, and the entries of its exponential are off by 3e-6."""
+    a = torch.tensor([[-0.4202260077, -4.367795467, 5.396649361]])
+    log_inverts_exp(Lorentz(), a=a)
+    assert spectral_angle(Lorentz(), a).item() == pytest.approx(math.pi, abs=1e-5)
+
+
+def test_a_matrix_whose_logarithm_rounding_hides_has_none():
+    """Its small eigenvalues are negative, and its inverse is large: any residual is excused."""
+    g = torch.tensor(
+        [[92.7129, -94.7338, -40.7842], [-53.3610, 54.5252, 23.4346], [-44.0959, 45.0804, 19.0492]]
+    )
+    assert not GeneralLinear(3).in_range_of_exp(g)
+    shifted = torch.cat((torch.cat((g, g[:, :1]), -1), torch.eye(4)[3:]))
+    assert Aff3().log(shifted).isnan().all()
