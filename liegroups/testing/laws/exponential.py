@@ -106,7 +106,7 @@ def log_is_right_where_defined(group: LieGroup, g: Elements) -> None:
     defined = group.in_range_of_exp(g) & b.isfinite().all(-1)
     b = torch.where(defined[..., None], b, 0)
     expected = torch.where(defined[..., None, None], g, torch.eye(g.shape[-1], dtype=g.dtype))
-    # Near the elements without a logarithm it is not known to more digits than its condition leaves.
+    # Near elements without a logarithm it has no more digits than its condition leaves.
     allowed = _rounding_of_exp_of_log(group, b) * condition_of_log(group, b)
     require_close(group.exp(b), expected, allowed, 2, g=g)
 
