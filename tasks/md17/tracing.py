@@ -53,8 +53,15 @@ def trace(network: EnergyNetwork, features: Tensor) -> Callable[[Tensor], tuple[
     graph = _record(network, "traced", energy_and_forces, example)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # It tells of a successor that is slower here.
-        recorded = torch.jit.trace(graph.eval(), (example,), check_trace=False)
-        return torch.jit.freeze(recorded)
+        recorded = torch.jit.freeze(torch.jit.trace(graph.eval(), (example,), check_trace=False))
+
+    def compute(positions: Tensor) -> tuple[Tensor, Tensor]:
+        # Its optimizations gain nothing here, and fail on the products of steerable networks.
+        with torch.jit.optimized_execution(False), torch.no_grad():
+            found: tuple[Tensor, Tensor] = recorded(positions)
+        return found
+
+    return compute
 
 
 class CompiledStep:

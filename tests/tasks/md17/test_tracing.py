@@ -6,9 +6,9 @@ from torch.nn.functional import mse_loss
 
 from attention import Radius
 from liegroups import SE3, Haar, RadialBasis
-from tasks.md17 import ChannelwiseEnergy, EnergyNetwork, LieEnergy
+from tasks.md17 import ChannelwiseEnergy, EnergyNetwork, LieEnergy, SteerableEnergy
 from tasks.md17.forces import energy_and_forces
-from tasks.md17.tracing import CompiledStep
+from tasks.md17.tracing import CompiledStep, trace
 
 FEATURES = 12
 
@@ -86,6 +86,18 @@ def test_a_recorded_step_has_the_gradients_of_autograd(monkeypatch, frozen):
 @pytest.mark.slow
 def test_a_compiled_step_has_the_gradients_of_autograd():
     steps(network())
+
+
+@pytest.mark.parametrize("kind", [SteerableEnergy, ChannelwiseEnergy])
+def test_recorded_energies_and_forces_are_those_of_the_network(kind):
+    """Also for positions with other neighbors than those that it was recorded with."""
+    torch.manual_seed(0)
+    made = kind(FEATURES, RadialBasis(3.0), neighborhood=Radius(3.0, loops=False)).double().eval()
+    features, positions, *_ = batch(1, 0)
+    recorded = trace(made, features)
+    for scale in (1, 0.5, 2, 10):
+        expected = energy_and_forces(made, features, scale * positions)
+        torch.testing.assert_close(recorded(scale * positions), expected)
 
 
 class Shaking(EnergyNetwork):
