@@ -57,7 +57,7 @@ def trace(network: EnergyNetwork, features: Tensor) -> Callable[[Tensor], tuple[
 
     def compute(positions: Tensor) -> tuple[Tensor, Tensor]:
         # Its optimizations gain nothing here, and fail on the products of steerable networks.
-        with torch.jit.optimized_execution(False), torch.no_grad():
+        with torch.jit.optimized_execution(False), torch.no_grad():  # type: ignore[attr-defined]
             found: tuple[Tensor, Tensor] = recorded(positions)
         return found
 

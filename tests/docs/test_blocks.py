@@ -1,8 +1,11 @@
 """Every block of code in the README and the pages runs, or is checked for what it is."""
 
+import json
+import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,7 +79,7 @@ def fits():
     found = {}
     for page, words in commands():
         program = words[0].removeprefix(".venv/bin/")
-        # What needs a run is tested below, and databases are in tests/tasks/molecules.
+        # What needs a run or a database is tested below.
         elsewhere = {"--resume", "--print_config", "--task"}
         if (program, words[1]) == ("lie-attention", "fit") and not elsewhere & set(words):
             found.setdefault(tuple(words[1:]), page.stem)
@@ -108,6 +111,104 @@ def test_what_is_shown_for_a_finished_run_works(lie_attention, tmp_path):
         assert shown
         for words in shown:
             lie_attention(*words)
+
+
+def shown(*start):
+    """What follows the program, in the one command that begins with these words."""
+    every = [[words[0].removeprefix(".venv/bin/"), *words[1:]] for _, words in commands()]
+    (words,) = {tuple(words[1:]) for words in every if (*words[: len(start)],) == start}
+    return list(words)
+
+
+@pytest.mark.slow
+def test_molecular_dynamics_that_is_shown_runs(lie_attention):
+    pytest.importorskip("ase")
+    words = shown("lie-attention", "md")
+    run = words[words.index("--run") + 1]
+    lie_attention(
+        "fit", "--config", "md17/quick.yaml", "--run", run, *FEW["md17"], "--data.test_frames=4",
+        "--trainer.max_epochs=1",
+    )  # fmt: skip
+    # Hardly trained, so that bonds break in time.
+    few = "--steps=20", "--equilibration=20", "--interval=5", "--timestep=0.01"
+    with pytest.raises(SystemExit) as left:
+        lie_attention(*words, *few)
+    assert left.value.code == 0
+    assert (Path(run) / "md/md.json").is_file()
+
+
+@pytest.mark.slow
+def test_the_grid_that_is_shown_runs(lie_attention):
+    words = shown("lie-attention", "ablate", "--config", "tasks/configs/md17/quick.yaml")
+    place = words.index("--config") + 1
+    words[place] = str(ROOT / words[place])
+    words[words.index("--grid.seed_everything") + 1] = "[0]"
+    words[words.index("--trainer.max_epochs") + 1] = "1"
+    with pytest.raises(SystemExit) as left:
+        lie_attention(*words, *FEW["md17"], "--data.test_frames=4")
+    assert left.value.code == 0
+    results = Path(words[words.index("--folder") + 1]) / "results.json"
+    assert len(json.loads(results.read_text())["rows"]) == 3
+
+
+@pytest.mark.slow
+def test_the_training_on_a_database_that_is_shown_takes_a_step(lie_attention):
+    pytest.importorskip("ase")
+    from ase.build import molecule
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.db import connect
+
+    words = shown("lie-attention", "fit", "--task", "molecules")
+    with connect(words[words.index("--data.path") + 1]) as database:
+        for name in 4 * ["CH3CH2OH", "H2O", "NH3", "CH3Cl", "CH3SH", "CF4"]:
+            atoms = molecule(name)
+            atoms.calc = SinglePointCalculator(atoms, energy=-len(atoms))
+            database.write(atoms)
+    few = "--data.val_molecules=4", "--data.test_molecules=4", "--data.batch_size=4"
+    lie_attention(*words, *few, "--trainer.fast_dev_run=true")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("lie_attention")
+def test_torchrun_that_is_shown_trains():
+    words = ["torchrun", *shown("torchrun", "--nnodes")]
+    # One machine and two processes, on the CPU.
+    for option, value in {
+        "--nnodes": "1", "--nproc-per-node": "2", "--rdzv-endpoint": "localhost:0",
+        "--trainer.num_nodes": "1", "--trainer.devices": "2",
+    }.items():  # fmt: skip
+        words[words.index(option) + 1] = value
+    place = words.index("lie-attention")
+    words[place : place + 1] = [sys.executable, "-m", "tasks.cli"]
+    few = [*FEW["qm9"], "--data.test_molecules=4", "--data.batch_size=4", "--trainer.max_epochs=1"]
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *words[1:], *few],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        check=True,
+    )
+    assert (Path(words[words.index("--run") + 1]) / "metrics.json").is_file()
+
+
+@pytest.mark.slow
+def test_the_script_of_slurm_starts_a_training_and_goes_on_with_it(lie_attention, capsys):
+    """``srun`` stands for what would run the command, and writes it down."""
+    (script,) = [text for _, kind, text in blocks() if kind == "bash" and "srun" in text]
+
+    def submit():
+        srun = 'srun() { shift; printf "%s\\n" "$@" > words.txt; }\n'
+        subprocess.run(["bash", "-e"], input=srun + script, text=True, check=True)
+        program, *words = Path("words.txt").read_text().splitlines()
+        assert program == "lie-attention"
+        return words
+
+    with pytest.raises(SystemExit) as left:
+        lie_attention(*submit(), "--print_config")
+    assert left.value.code == 0
+    understood = yaml.safe_load(capsys.readouterr().out)
+    assert (understood["trainer"]["num_nodes"], understood["run"]) == (2, "runs/eight")
+    Path("runs/eight").mkdir(parents=True)
+    Path("runs/eight/config.yaml").touch()
+    assert submit()[:3] == ["fit", "--resume", "runs/eight"]
 
 
 @pytest.mark.slow
