@@ -22,6 +22,10 @@ _SAME_INTERRUPT = 1.0
 """Seconds in which a second signal is the same interrupt: a launcher passes its own on."""
 
 
+class Diverged(ValueError):
+    """The weights of a training are not finite any more."""
+
+
 class AtomicCheckpoints(TorchCheckpointIO):
     """Writes checkpoints so that a process that is killed leaves the old one or the new one.
 
@@ -126,7 +130,18 @@ class Record(Callback):
         self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the epoch to the history, without figures that are older."""
+        """Add the epoch to the history, without figures that are older.
+
+        Raises:
+            Diverged: The weights are not finite any more; no checkpoint is written of them.
+        """
+        if not all(weight.isfinite().all() for weight in pl_module.parameters()):
+            raise Diverged(
+                f"the training diverged in epoch {trainer.current_epoch}: the weights are not "
+                f"finite. Those before are in {self._folder / 'checkpoints'}; start again with a "
+                "lower model.learning_rate, or with gradients clipped by "
+                "trainer.gradient_clip_val."
+            )
         row = {"epoch": float(trainer.current_epoch + 1), "seconds": self.seconds}
         for name, value in trainer.callback_metrics.items():
             if self._validated or not name.startswith("val/"):
@@ -147,6 +162,8 @@ class Record(Callback):
         if self._since is None:
             return
         self._end()
+        if isinstance(exception, Diverged):
+            return
         last = self._folder / "checkpoints" / "last.ckpt"
         # A checkpoint of several processes is the work of all, and others may be lost.
         if self._consistent and (self._stopping or trainer.world_size == 1):

@@ -113,6 +113,24 @@ def test_an_error_between_batches_and_checkpoint_leaves_the_last_good_checkpoint
     assert outcome("part") == outcome("whole")
 
 
+def test_a_training_that_diverges_ends_with_the_weights_before(monkeypatch, capsys):
+    original = MD17Model.on_before_optimizer_step
+
+    def explode(self, optimizer):
+        if self.current_epoch == 2:
+            next(self.parameters()).grad.fill_(torch.inf)
+        return original(self, optimizer)
+
+    monkeypatch.setattr(MD17Model, "on_before_optimizer_step", explode)
+    with pytest.raises(SystemExit):
+        main(["fit", "--config=config.yaml", "--run=run"])
+    error = capsys.readouterr().err
+    assert "diverged in epoch 2" in error and "model.learning_rate" in error
+    last = torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    assert last["epoch"] == 1
+    assert all(value.isfinite().all() for value in last["state_dict"].values())
+
+
 def test_a_test_of_early_weights_keeps_the_history_of_the_whole_training():
     main(["fit", "--config=config.yaml", "--run=whole"])
     metrics = json.loads(Path("whole/metrics.json").read_text())
