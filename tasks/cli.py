@@ -296,7 +296,10 @@ def launch(args: list[str], cli: type[C]) -> C:
         data,
         trainer_defaults={"enable_model_summary": False},
         parser_class=Parser,
-        parser_kwargs={"epilog": f"Further commands, each with --help: {', '.join(COMMANDS)}."},
+        parser_kwargs={
+            "description": "Train, test and use networks that are equivariant to a Lie group.",
+            "epilog": f"Further commands, each with --help: {', '.join(COMMANDS)}.",
+        },
         save_config_callback=SaveNewConfig,
         seed_everything_default=0,
         auto_configure_optimizers=False,

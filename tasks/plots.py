@@ -7,10 +7,17 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from torch import Tensor
 
 _TRAIN, _VALIDATION, _GUIDE = "#8a8fa3", "#2457a6", "#c8502d"
+
+
+class _Some(LogFormatter):
+    """Labels where matplotlib finds room for them, as plain numbers."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def learning_curve(
@@ -46,7 +53,7 @@ def learning_curve(
     axes.set(xlabel="epoch", ylabel=label, yscale="log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(_Some(minor_thresholds=(2, 0.5)))
     axes.tick_params(which="minor", labelsize="small")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

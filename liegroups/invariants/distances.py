@@ -94,5 +94,5 @@ def require_isometry(invariant: Invariant, space: HomogeneousSpace) -> None:
     if not space.is_isometric:
         raise ValueError(
             f"{type(invariant).__name__} is not an invariant of {space}: the group does not "
-            "preserve Euclidean distance. Use RelativePose."
+            "preserve Euclidean distance. Use RelativePose, or an invariant of your own."
         )
