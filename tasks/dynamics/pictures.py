@@ -86,12 +86,17 @@ def data_efficiency(
         The path.
 
     Raises:
-        OSError: There is no such file.
-        ValueError: It has no rows.
+        ValueError: There is no such file, or it has no rows.
     """
-    rows = json.loads(Path(results).read_text()).get("rows")
+    try:
+        rows = json.loads(Path(results).read_text())["rows"]
+    except (OSError, ValueError, KeyError, TypeError):
+        rows = []
     if not rows:
-        raise ValueError(f"results: {results} has no rows.")
+        raise ValueError(
+            f"results: {results} is not a file of measured rows; give what benchmarks/dynamics.py "
+            "of the project wrote."
+        )
     draw_data_efficiency(Path(path), rows)
     return Path(path)
 

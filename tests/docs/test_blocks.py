@@ -138,6 +138,26 @@ def test_molecular_dynamics_that_is_shown_runs(lie_attention):
 
 
 @pytest.mark.slow
+def test_pictures_that_are_shown_are_drawn(lie_attention):
+    animation = shown("lie-attention", "plot", "dynamics", "animation")
+    data_efficiency = shown("lie-attention", "plot", "dynamics", "data-efficiency")
+    lie_attention(
+        "fit", "--config", "dynamics/quick.yaml", "--run", animation[animation.index("--run") + 1],
+        *FEW["dynamics"], "--trainer.max_epochs=1",
+    )  # fmt: skip
+    for words in (
+        animation,
+        # Shown for the folder of the project.
+        [*data_efficiency, "--results", str(ROOT / "results/dynamics/data_efficiency.json")],
+        shown("lie-attention", "plot", "shapes"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            lie_attention(*words)
+        assert left.value.code == 0
+    assert {path.suffix for path in Path().rglob("*") if path.is_file()} >= {".gif", ".png"}
+
+
+@pytest.mark.slow
 def test_the_grid_that_is_shown_runs(lie_attention):
     words = shown("lie-attention", "ablate", "--config", "tasks/configs/md17/quick.yaml")
     place = words.index("--config") + 1

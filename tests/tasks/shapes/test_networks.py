@@ -389,6 +389,7 @@ def test_titles_of_predictions_are_not_cut_off(tmp_path):
         (["shapes", "--patterns.noise=-1"], "noise: -1.0; accepted"),
         (["shapes", "--count=0"], "count: 0; accepted: 1 or more"),
         (["shapes", "--number=3"], "--number"),
+        (["dynamics", "data-efficiency", "--results=none.json"], "none.json is not a file of"),
     ],
 )
 def test_plot_refuses_what_it_cannot_draw(run, capsys, args, words):
