@@ -112,7 +112,7 @@ class Entry:
 
 
 LIE = partial(Entry, steps=20, optimizer="lbfgs")
-BASELINE = partial(Entry, steps=1000, optimizer="adamw")
+BASELINE = partial(Entry, steps=8000, optimizer="adamw")
 
 ENTRIES: dict[str, Entry] = {
     # Minus squared lengths of translations, a linear kernel of them times content.
