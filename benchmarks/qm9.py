@@ -2,12 +2,14 @@
 
     python benchmarks/qm9.py throughput [--threads 2] [NETWORK ...]
     python benchmarks/qm9.py profile [NETWORK]
+    OMP_NUM_THREADS=1 python benchmarks/qm9.py precision [--steps 1500] [NETWORK ...]
     OMP_NUM_THREADS=1 python benchmarks/qm9.py compare [--seconds 180] [NETWORK ...]
     OMP_NUM_THREADS=1 python benchmarks/qm9.py curve [--seconds 60] [NETWORK ...]
     python benchmarks/qm9.py train [--targets homo alpha ...] [--seconds 600] [NETWORK ...]
 
 - throughput: molecules a second while training, of results/qm9/throughput.json.
 - profile: where the time of a training step goes.
+- precision: the same steps in single and in half precision, of results/qm9/precision.json.
 - compare: networks on one target, each trained for the same time on all training molecules.
 - curve: three networks on two targets, trained on 1,000, 3,000 and 10,000 molecules.
 - train: networks on any targets, of results/qm9/table.json. This is the one for a GPU: it needs
@@ -20,9 +22,10 @@
   with FOLDER and the file CACHE/qm9.npz (43 MB) carried from call to call.
 
 Time is that of training alone. On a CPU it is the processor's, so that other work on the machine
-does not count; on a GPU that of the clock. How many steps fit into it is measured first, and the
-learning rate falls to zero along a cosine over those. Results are those of the average of the
-weights after the last step; nothing is chosen by the validation part.
+does not count; on a GPU that of the clock. How many steps fit into it is measured first, unless
+--steps says their number, and the learning rate falls to zero along a cosine over those. Results
+are those of the average of the weights after the last step; nothing is chosen by the validation
+part.
 
 What has been measured is in the result file or in FOLDER, so any of these goes on where it was
 interrupted. The equivariance error is the change of the prediction under random rotations and
@@ -301,7 +304,8 @@ def train(
     plan, path = folder / f"{name}.json", folder / f"{name}.ckpt"
     if not plan.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        plan.write_text(json.dumps({"steps": steps_within(settings, model, data)}))
+        steps = settings.steps or steps_within(settings, model, data)
+        plan.write_text(json.dumps({"steps": steps}))
     steps = json.loads(plan.read_text())["steps"]
     call = Call(path, end)
     if not path.exists() or torch.load(path, weights_only=True)["global_step"] < steps:
@@ -416,6 +420,22 @@ def curve(settings: Namespace) -> None:
     )
 
 
+def precision(settings: Namespace) -> None:
+    name = "qm9/precision"
+    for network in settings.networks or ["distances, 2 layers"]:
+        for settings.precision in ("32-true", "bf16-mixed"):
+            rows = rows_of(name)
+            if any((r["network"], r["precision"]) == (network, settings.precision) for r in rows):
+                continue
+            target, folder = settings.targets[0], settings.folder
+            settings.folder = f"{folder}/{settings.precision}"
+            row = train(settings, network, target, None, float("inf"))
+            settings.folder = folder
+            print(json.dumps(row), flush=True)
+            notes = f"Batches of {settings.batch_size}, seed {settings.seed}."
+            write(name, [*rows, row], notes)
+
+
 def table(settings: Namespace) -> None:
     fill(
         settings,
@@ -483,6 +503,7 @@ def main() -> None:
     modes = {
         "throughput": throughput,
         "profile": profile,
+        "precision": precision,
         "compare": compare,
         "curve": curve,
         "train": table,
@@ -495,6 +516,7 @@ def main() -> None:
     add("--targets", nargs="+", choices=list(TARGETS))
     add("--split", default="lietransformer")
     add("--seconds", type=float, help="of training for each network")
+    add("--steps", type=int, help="of training for each network, in place of seconds")
     add("--call-seconds", type=float, default=float("inf"), help="after which a call ends")
     add("--folder", default="runs/benchmark-qm9", help="of the checkpoints")
     add("--cache-dir", help="of qm9.npz")
@@ -514,6 +536,7 @@ def main() -> None:
             parser.error(f"there is no network {network!r}; there are {', '.join(NETWORKS)}")
     settings.targets = settings.targets or targets.get(settings.mode, ["homo"])
     settings.seconds = settings.seconds or seconds.get(settings.mode, 0.0)
+    settings.steps = settings.steps or {"precision": 1500}.get(settings.mode)
     modes[settings.mode](settings)
 
 

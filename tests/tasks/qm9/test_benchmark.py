@@ -77,6 +77,15 @@ def test_a_training_that_is_stopped_goes_on_and_is_written_once(called, tmp_path
     assert path.stat().st_mtime_ns == before
 
 
+def test_both_precisions_take_the_same_steps(called, script):
+    called("precision", "distances", "--steps", "3")
+    rows = script.rows_of("qm9/precision")
+    assert [(r["precision"], r["steps"]) for r in rows] == [("32-true", 3), ("bf16-mixed", 3)]
+    assert rows[0]["mae"] != rows[1]["mae"]  # Half precision is in use.
+    called("precision", "distances", "--steps", "3")
+    assert script.rows_of("qm9/precision") == rows
+
+
 @pytest.mark.slow
 def test_it_runs_without_what_the_gpu_machine_lacks(tmp_path, qm9_cache):
     """In a process of its own, where these packages cannot be imported."""
