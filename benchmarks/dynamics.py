@@ -156,8 +156,8 @@ ENTRIES: dict[str, Entry] = {
     ),
     "FC": BASELINE(FC, "FC"),
     "HFC": BASELINE(HFC, None),
-    "OGN": BASELINE(OGN, "graph network", test_systems=500),
-    "HOGN": BASELINE(HOGN, "graph network", test_systems=500),
+    "OGN": BASELINE(OGN, "graph network", steps=2000, test_systems=500),
+    "HOGN": BASELINE(HOGN, "graph network", steps=2000, test_systems=500),
 }
 
 
