@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import yaml
-from _results import write
+from _results import ROOT, write
 
 CONFIG = "tasks/configs/md17/accurate.yaml"
 
@@ -27,11 +27,18 @@ def main() -> None:
     if not given.runs and not runs[0].exists():
         print(f"skipped: there is no run {runs[0]}; train one by {CONFIG}")
         return
+    usual = yaml.safe_load((ROOT / CONFIG).read_text())["model"]["network"]["init_args"]
     rows: list[dict[str, object]] = []
     for run in runs:
         metrics = json.loads((run / "metrics.json").read_text())
         config = yaml.safe_load((run / "config.yaml").read_text())
         epochs = len(metrics["history"])
+        network = config["model"]["network"]["init_args"]
+        other = "".join(
+            f"--model.network.{key} {network[key]} "
+            for key, value in usual.items()
+            if isinstance(value, int) and network[key] != value
+        )
         rows.append(
             {
                 "molecule": metrics["molecule"],
@@ -41,12 +48,13 @@ def main() -> None:
                 "test_frames": metrics["test/frames"],
                 "energy_mae_mev": round(metrics["test/energy_mae"], 3),
                 "force_mae_mev_per_angstrom": round(metrics["test/mae"], 3),
+                "layers": network["layers"],
                 "parameters": metrics["parameters"],
                 "epochs": epochs,
                 "seconds": round(metrics["train/seconds"]),
                 "seed": config["seed_everything"],
                 "command": f"lie-attention fit --config {CONFIG} --data.molecule "
-                f"{metrics['molecule']} --trainer.max_epochs {epochs} "
+                f"{metrics['molecule']} {other}--trainer.max_epochs {epochs} "
                 "--data.source.folder FOLDER_OF_THE_ARCHIVE",
             }
         )
