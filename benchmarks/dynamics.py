@@ -89,6 +89,14 @@ SUMMARY_NOTES = (
 
 SMALL = partial(LieHamiltonian, feature_scale=0.1, width=32, layers=1, heads=8)
 
+# Minus squared lengths of translations, a linear kernel of them times content.
+SPRINGS = partial(
+    SMALL,
+    group=T2(),
+    invariant=AlgebraNorm(),
+    kernel=partial(Product, location=LinearLocation),
+)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -115,16 +123,9 @@ LIE = partial(Entry, steps=20, optimizer="lbfgs")
 BASELINE = partial(Entry, steps=8000, optimizer="adamw")
 
 ENTRIES: dict[str, Entry] = {
-    # Minus squared lengths of translations, a linear kernel of them times content.
-    "lie-small": LIE(
-        partial(
-            SMALL,
-            group=T2(),
-            invariant=AlgebraNorm(),
-            kernel=partial(Product, location=LinearLocation),
-        ),
-        "LieTransformer",
-    ),
+    # The form of springs, with 400 and with 2,000 iterations.
+    "lie-small": LIE(SPRINGS, "LieTransformer"),
+    "lie-small-long": LIE(SPRINGS, "LieTransformer", steps=100),
     # Nothing known of the form of the potential but its invariance.
     "lie-T2-perceptron": LIE(
         partial(

@@ -27,6 +27,7 @@ _HEADS = "α / bohr³,gap / meV,HOMO / meV,LUMO / meV,μ / D,C_V / cal/(mol K),G
 _HEADS += ",⟨R²⟩ / bohr²,U / meV,U₀ / meV,ZPVE / meV"
 _DYNAMICS = {
     "lie-small": "ours, a kernel that contains the form of springs",
+    "lie-small-long": "ours, the same for 2,000 iterations",
     "lie-T2-perceptron": "ours, T2, perceptrons of relative positions",
     "lie-SE2-perceptron": "ours, SE2, perceptrons of distances",
     "lieconv-T2": "LieConv-T2, trained here",
