@@ -18,6 +18,7 @@ from tasks.dynamics.systems import System
 
 _COLORS: Final = (
     "#2457a6", "#c8502d", "#3a8f5c", "#8a5fa8", "#b58a1b", "#4c9bb0", "#1f1f1f", "#d17fa6",
+    "#7a4a2b", "#98a51d",
 )  # fmt: skip
 _GUIDE: Final = "#8a8fa3"
 
@@ -141,7 +142,7 @@ def draw_data_efficiency(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             values = [each[place] for each in curve.values()]
             label = f"{name}, published"
             axes.plot(list(curve), values, style, color=_GUIDE, linewidth=1.3, label=label)
-        for model, color, marker in zip(models, _cycle(models), cycle("osD^vPX*"), strict=False):
+        for model, color, marker in zip(models, _cycle(models), cycle("osD^vPX*hp"), strict=False):
             medians = _medians(rows, model, key)
             axes.plot(*zip(*medians, strict=True), color=color, marker=marker, ms=4, label=model)
             own = [row for row in rows if row["model"] == model and row[key] is not None]
