@@ -309,9 +309,9 @@ def network(case: Case) -> Run:
     return Run(forward, facts)
 
 
-def peers(frames: str, repeats: int) -> None:
-    found = versions(PEERS)
-    for name in PEERS:
+def peers(frames: str, repeats: int, wanted: list[str]) -> None:
+    found = versions({name: PEERS[name] for name in wanted})
+    for name in wanted:
         if name not in found:
             print(f"left out: {name} (not installed)")
     if not found:
@@ -410,6 +410,7 @@ def main() -> None:
     parser.add_argument("what", nargs="*", choices=["product", "peers"], metavar="product peers")
     parser.add_argument("--data", type=Path, required=True, help="folder of rmd17_aspirin.npz")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     options = parser.parse_args()
     what = options.what or ["product", "peers"]
     with tempfile.TemporaryDirectory() as folder:
@@ -418,7 +419,7 @@ def main() -> None:
         if "product" in what:
             products(frames, options.repeats)
         if "peers" in what:
-            peers(frames, options.repeats)
+            peers(frames, options.repeats, options.peers)
 
 
 if __name__ == "__main__":
