@@ -425,10 +425,11 @@ def precision(settings: Namespace) -> None:
     for network in settings.networks or ["distances, 2 layers"]:
         for settings.precision in ("32-true", "bf16-mixed"):
             rows = rows_of(name)
-            if any((r["network"], r["precision"]) == (network, settings.precision) for r in rows):
+            wanted = (network, settings.precision, settings.steps)
+            if any((row["network"], row["precision"], row["steps"]) == wanted for row in rows):
                 continue
             target, folder = settings.targets[0], settings.folder
-            settings.folder = f"{folder}/{settings.precision}"
+            settings.folder = f"{folder}/{settings.precision}-{settings.steps}"
             row = train(settings, network, target, None, float("inf"))
             settings.folder = folder
             print(json.dumps(row), flush=True)

@@ -84,6 +84,8 @@ def test_both_precisions_take_the_same_steps(called, script):
     assert rows[0]["mae"] != rows[1]["mae"]  # Half precision is in use.
     called("precision", "distances", "--steps", "3")
     assert script.rows_of("qm9/precision") == rows
+    called("precision", "distances", "--steps", "2")
+    assert [row["steps"] for row in script.rows_of("qm9/precision")] == [3, 3, 2, 2]
 
 
 @pytest.mark.slow
