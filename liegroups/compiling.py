@@ -7,6 +7,7 @@ from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,12 +34,25 @@ def constant_when_compiled(function: Callable[P, R]) -> Callable[P, R]:
             return memory[args]
         with torch.inference_mode(False):
             result = function(*args, **kwargs)
+        _fix_sizes(result)
         if not torch.compiler.is_compiling():
             memory[args] = result
         return result
 
     constant._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return constant
+
+
+def _fix_sizes(result: object) -> None:
+    """Let torch.compile take the sizes of tensors as numbers when it compiles for all sizes.
+
+    These are the marks that ``torch._dynamo.mark_static`` sets, which cannot be called while
+    something is compiled. A symbol for the size of a constant would belong to no input.
+    """
+    for tensor in result if isinstance(result, tuple) else (result,):
+        if isinstance(tensor, Tensor):
+            tensor._dynamo_static_indices = set(range(tensor.ndim))  # type: ignore[attr-defined]
+            tensor._has_dynamo_dim_marking = True  # type: ignore[attr-defined]
 
 
 def cached(function: Callable[..., R]) -> Callable[..., R]:

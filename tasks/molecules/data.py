@@ -140,7 +140,8 @@ class Database(MoleculeData):
         index = self._index or self._load()
         self._rows = self._parts(len(index))
         values = {part: index.values[rows] for part, rows in self._rows.items()}
-        self._statistics = Statistics.of(values, [target.name for target in self.targets])
+        counts = {part: index.counts[rows] for part, rows in self._rows.items()}
+        self._statistics = Statistics.of(values, counts, [target.name for target in self.targets])
         self._index = index
         self._molecules = LazyMolecules(self.path, index, self.elements, center=self.center)
 

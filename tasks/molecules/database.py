@@ -1,7 +1,8 @@
 """A database of ASE as a source of molecules that are read as they are needed.
 
-What is kept in memory is an index: of each molecule its number in the database, its size, and its
-targets. Positions and elements are read when a batch needs them, by the process that makes it.
+What is kept in memory is an index: of each molecule its number in the database, its size, its
+numbers of atoms of each element, and its targets. Positions are read when a batch needs them, by
+the process that makes it.
 """
 
 from __future__ import annotations
@@ -26,29 +27,34 @@ from tqdm import tqdm
 from tasks.cache import CacheError, cache_directory, load_arrays, save_arrays
 from tasks.qm9.batches import SYMBOLS, MoleculeBatch, atom_features
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _MARKS: Final = {".db": (0, b"SQLite format 3\0"), ".aselmdb": (16, struct.pack("=I", 0xBEEFC0DE))}
 """The kinds of database, and bytes that such a file has at a place."""
 
 _DTYPES: Final = {
     "ids": np.dtype(np.int64),
     "sizes": np.dtype(np.int32),
+    "counts": np.dtype(np.int32),
     "values": np.dtype(np.float64),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """What is kept in memory of a database: 12 bytes of each molecule, and 8 of each target.
+    """What is kept in memory of a database.
+
+    For each molecule these are 12 bytes, 4 for each element, and 8 for each target.
 
     Args:
         ids: Numbers of the molecules in the database, increasing, shape (n,), int64.
         sizes: Their atoms, shape (n,), int32.
+        counts: Their atoms of each element, in the order of the elements, shape (n, E), int32.
         values: Their targets, shape (n, T), float64.
     """
 
     ids: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int32]
     values: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -111,9 +117,11 @@ class Index:
         if not len(ids):
             raise ValueError(f"data.path: {path} holds no molecules.")
         sizes = np.empty(len(ids), dtype=np.int32)
+        charges = list(elements.values())
+        counts = np.empty((len(ids), len(charges)), dtype=np.int32)
         values = np.empty((len(ids), len(targets)))
         accepted = np.zeros(256, dtype=bool)
-        accepted[list(elements.values())] = True
+        accepted[charges] = True
         bar = tqdm(ids, desc=f"indexing {path.name}", unit=" molecules", disable=None)
         for place, number in enumerate(bar):
             row = database._get_row(int(number))
@@ -121,13 +129,14 @@ class Index:
             values[place] = [_target(row, name, path) for name in targets]
             if not len(row.numbers) or not accepted[row.numbers].all():
                 _refuse(row, elements, path)
+            counts[place] = np.bincount(row.numbers, minlength=256)[charges]
             if not np.isfinite(row.positions).all():
                 raise ValueError(f"{path}: row {number} has a coordinate that is not finite.")
             if np.any(row.pbc):
                 raise ValueError(
                     f"{path}: row {number} is periodic; the networks are of molecules in vacuum."
                 )
-        return cls(ids, sizes, values)
+        return cls(ids, sizes, counts, values)
 
 
 class LazyMolecules(Dataset[MoleculeBatch]):

@@ -3,7 +3,7 @@
 from tasks.qm9.batches import MoleculeBatch, atom_features, padding_fraction
 from tasks.qm9.data import QM9
 from tasks.qm9.model import QM9Model
-from tasks.qm9.molecules import MoleculeData, Statistics
+from tasks.qm9.molecules import Composition, MoleculeData, Statistics
 from tasks.qm9.networks import ChannelwiseProperty, PropertyNetwork, SteerableProperty
 from tasks.qm9.source import Molecules, load
 from tasks.qm9.splits import SPLITS, Split
@@ -17,6 +17,7 @@ __all__ = [
     "SPLITS",
     "TARGETS",
     "ChannelwiseProperty",
+    "Composition",
     "MoleculeBatch",
     "MoleculeData",
     "Molecules",

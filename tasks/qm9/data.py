@@ -109,7 +109,9 @@ class QM9(MoleculeData):
         target = np.stack([molecules.target(name) for name in names], axis=-1)  # (n, T)
         self._rows = {part: self.split.rows(part)[: self._counts[part]] for part in PARTS}
         values = {part: target[rows] for part, rows in self._rows.items()}
-        self._statistics = Statistics.of(values, names)
+        atoms = molecules.element_counts()
+        counts = {part: atoms[rows] for part, rows in self._rows.items()}
+        self._statistics = Statistics.of(values, counts, names)
         self._sizes = molecules.sizes
         self._tensors = MoleculeTensors(molecules, target, center=self.center)
         self._loaded = None

@@ -11,6 +11,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.collections import g2
+from ase.data import atomic_masses
 from ase.db import connect
 
 from tasks.molecules import Database, Index
@@ -135,6 +136,10 @@ def test_statistics_are_of_the_training_part(data, rows):
     masses = np.array([rows[n].molmass for n in indices(epoch(found)).tolist()])
     assert found.statistics.mean[0] == pytest.approx(masses.mean())
     assert found.statistics.std[0] == pytest.approx(masses.std())
+    # The mass is a sum over elements, and nothing else.
+    fit = found.statistics.composition
+    np.testing.assert_allclose(fit.weights[:, 0], atomic_masses[list(ELEMENTS.values())], rtol=1e-9)
+    assert fit.mae["test"][0] == pytest.approx(0, abs=1e-9)
     assert found.train_size == len(masses)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytorch_lightning as pl
+import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from tasks.qm9.batches import (
     padding_fraction,
 )
 from tasks.qm9.data import QM9
+from tasks.qm9.molecules import Composition
 from tasks.qm9.source import Molecules
 from tasks.qm9.splits import find_split
 from tasks.qm9.targets import TARGETS
@@ -278,6 +280,44 @@ def test_extensive_targets_come_less_their_references(qm9_cache: Path) -> None:
     data.setup()
     assert data.statistics.mean == pytest.approx([-76_107], abs=5)
     assert data.statistics.std == pytest.approx([10_323], abs=5)
+
+
+def test_a_sum_over_elements_is_found_by_least_squares(
+    qm9_cache: Path, molecules: Molecules
+) -> None:
+    names = ["u0", "zpve", "homo"]
+    data = QM9(target=names, train_molecules=3000, cache_dir=str(qm9_cache))
+    data.setup()
+    fit = data.statistics.composition
+    split = find_split("lietransformer")
+    design = np.c_[molecules.element_counts(), np.ones(len(molecules))]
+    rows = {"train": split.rows("train")[:3000], "test": split.rows("test")}
+    for place, name in enumerate(names):
+        y = molecules.target(name)
+        expected = scipy.linalg.lstsq(design[rows["train"]], y[rows["train"]])[0]
+        np.testing.assert_allclose(fit.weights[:, place], expected[:-1], rtol=1e-7)
+        np.testing.assert_allclose(fit.constant[place], expected[-1], rtol=1e-7)
+        rest = {part: y[each] - design[each] @ expected for part, each in rows.items()}
+        assert fit.std[place] == pytest.approx(rest["train"].std())
+        for part, each in rest.items():
+            assert fit.mae[part][place] == pytest.approx(np.abs(each).mean())
+    # What grows with a molecule is mostly that; what does not, hardly.
+    alone = data.statistics.std
+    assert (fit.std / alone)[:2] == pytest.approx([0.106, 0.052], abs=0.002)
+    assert fit.std[2] / alone[2] > 0.95
+
+
+def test_a_sum_over_elements_of_few_molecules_stays_finite() -> None:
+    """Fewer molecules than unknowns, an element that none has, and the same composition twice."""
+    counts = np.array([[4, 1, 0], [4, 1, 0], [6, 2, 0]])
+    energies = np.array([[-17.0], [-17.0], [-29.0]])
+    fit = Composition.of({"train": energies}, {"train": counts})
+    np.testing.assert_allclose(fit.constant + counts @ fit.weights, energies, rtol=1e-12)
+    assert fit.weights[2] == 0
+    assert fit.std == pytest.approx(0.01 * energies.std())
+    one = Composition.of({"train": energies}, {"train": counts[[0, 0, 0]]})
+    assert not one.weights.any()
+    assert (one.constant, one.std) == (energies.mean(), energies.std())
 
 
 def test_several_targets_stand_side_by_side(qm9_cache: Path, molecules: Molecules) -> None:

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -9,8 +10,17 @@ from torch._dynamo.utils import counters
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from attention import LinearLocation, Rotary, Sum
-from liegroups import SE3, Frames, Gaussian, Lifted, RadialBasis, RelativeMatrix
+from attention import ContentOnly, Linear, LinearLocation, Rotary, Sum
+from liegroups import (
+    SE3,
+    Frames,
+    FullOrbit,
+    Gaussian,
+    Lifted,
+    RadialBasis,
+    RelativeMatrix,
+    TetrahedralGroup,
+)
 from tasks.averaging import WeightAverage
 from tasks.qm9 import QM9, QM9Model
 
@@ -21,6 +31,12 @@ DISTANCES = {
     "width": 16,
     "layers": 2,
     "heads": 4,
+}
+FINITE = {
+    "invariant": RelativeMatrix(),
+    "lift": FullOrbit(TetrahedralGroup()),
+    "kernel": partial(ContentOnly, content=partial(Rotary, length=3.0)),
+    "normalizer": Linear(),
 }
 
 
@@ -211,8 +227,47 @@ def test_half_precision_leaves_the_poses_of_rotary_attention_alone():
     torch.testing.assert_close(logits[..., 1], logits[..., 0], rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "sum"])
+def test_a_network_adds_to_what_is_known(qm9_cache, tmp_path, pooling):
+    """A network of zeros predicts the mean, or the best sum over elements, in any precision."""
+    names = ["u0", "mu"]
+    data = QM9(names, train_molecules=500, test_molecules=64, cache_dir=str(qm9_cache))
+    model = QM9Model(**DISTANCES, pooling=pooling, outputs=2, learning_rate=1e-12)
+    run = trainer(tmp_path, 1)
+    run.fit(model, datamodule=data)
+    model.eval()
+    model.network.forward = lambda features, *_, **__: features.new_zeros(len(features), 2)
+    fit = data.statistics.composition
+    errors = []
+    for batch in data.test_dataloader():
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            found = model(batch)
+        rows = np.stack([(batch.features[..., 3 * e] == 1).sum(1) for e in range(5)], -1)
+        expected = fit.constant + rows @ fit.weights
+        if pooling == "mean":
+            expected = np.broadcast_to(data.statistics.mean, found.shape)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        errors.append((found - batch.target).abs())
+    if pooling == "sum":
+        np.testing.assert_allclose(torch.cat(errors).mean(0), fit.mae["test"], rtol=1e-4)
+
+
+def test_the_loss_is_of_what_is_left(qm9_cache, tmp_path):
+    """The error in training, before any step, is that of the predictions."""
+    data = QM9("u0", train_molecules=64, batch_size=64, cache_dir=str(qm9_cache))
+    model = QM9Model(**DISTANCES, pooling="sum", learning_rate=1e-12)
+    run = trainer(tmp_path, 1)
+    run.fit(model, datamodule=data)
+    (batch,) = data.train_dataloader()
+    with torch.no_grad():
+        expected = (model.eval()(batch) - batch.target).abs().mean()
+    torch.testing.assert_close(run.callback_metrics["train/mae"], expected, rtol=1e-4, atol=0)
+    assert expected > 0
+
+
 @pytest.mark.slow
-def test_a_compiled_network_is_one_graph_for_all_sizes(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("settings", [{}, FINITE], ids=["distances", "finite orbit"])
+def test_a_compiled_network_is_one_graph_for_all_sizes(data, tmp_path, monkeypatch, settings):
     """Traced in full by torch.compile, but run as traced: compiling takes minutes."""
     torch.compiler.reset()
     counters.clear()
@@ -223,7 +278,7 @@ def test_a_compiled_network_is_one_graph_for_all_sizes(data, tmp_path, monkeypat
     losses = {}
     for compile in (False, True):
         torch.manual_seed(0)
-        model = QM9Model(**DISTANCES, compile=compile)
+        model = QM9Model(**DISTANCES | settings, compile=compile)
         run = trainer(tmp_path, 6, WeightAverage(), max_epochs=2)
         run.fit(model, datamodule=data)
         losses[compile] = run.callback_metrics["train/mae"]
