@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from attention import LieTransformer, invariance_error
 from liegroups import (
@@ -16,6 +17,7 @@ from liegroups import (
     Equivariance,
     Frames,
     FullOrbit,
+    Grid,
     PositionOrientation,
     RelativeMatrix,
     RelativePose,
@@ -256,3 +258,16 @@ def test_a_full_orbit_is_exact_for_its_group_and_translations_and_for_no_other_r
         assert change(k * math.pi / 2, [3.0, -5.0]) < ROUNDING
     for angle in (0.1, math.pi / 4, 1.0):
         assert change(angle, [0.0, 0.0]) > 1e-4
+
+
+@pytest.mark.parametrize("lift", [FullOrbit(CyclicGroup(4)), Grid(3)], ids=["orbit", "grid"])
+def test_a_network_on_several_lifts_is_compiled_once_for_all_sizes(lift):
+    """The number of lifts is a constant, and that of the points is not."""
+    model = network(SE2().default_space(), lift, layers=1)
+    torch.compiler.reset()
+    counters.clear()
+    compiled = torch.compile(model, dynamic=True, fullgraph=True, backend="eager")
+    for points in (4, 5, 7):
+        cloud = normal(2, points, 3), normal(2, points, 2)
+        torch.testing.assert_close(compiled(*cloud), model(*cloud))
+    assert counters["stats"]["unique_graphs"] == 1
