@@ -109,13 +109,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "distances, softmax": _SIZE
     | {"group": SE3(), "invariant": RADIAL, "kernel": _RADIAL_SUM, "normalizer": Softmax()},
     "T3": _SIZE
-    | {"group": T3(), "invariant": Concat([RelativePose(), RADIAL]), "kernel": _PRODUCT},
+    | {"group": T3(), "invariant": Concat([RelativePose(), RADIAL]), "kernel": _RADIAL_PRODUCT},
     "frames": _SIZE
     | {
         "group": SE3(),
         "invariant": Concat([RelativeMatrix(), RADIAL]),
         "lift": Frames(radius=2.0),
-        "kernel": _PRODUCT,
+        "kernel": _RADIAL_PRODUCT,
     },
     "tetrahedral group": {
         "group": SE3(),

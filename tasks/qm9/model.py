@@ -42,9 +42,10 @@ class QM9Model(TaskModel):
 
     The network learns the standardized targets with the L1 loss. With ``pooling="sum"`` it learns
     what is left of them after the best sum over elements, ``Composition``, which is nine tenths of
-    an energy of atomization. Means, deviations and these sums are of the training part, and are
-    kept with the weights. Where there are several targets, the figure by which weights are chosen,
-    ``val/mae``, is the mean of their errors in units of the deviations.
+    an energy of atomization; its own sum over atoms is in units of their mean number, so that it
+    begins as small as a mean. All of these are of the training part, and are kept with the weights.
+    Where there are several targets, the figure by which weights are chosen, ``val/mae``, is the
+    mean of their errors in units of the deviations.
 
     Args:
         group: The group, for example ``T3``, ``SE3`` or ``SO3``, or the dotted path of your own.
@@ -81,6 +82,7 @@ class QM9Model(TaskModel):
     mean: Tensor
     std: Tensor
     references: Tensor
+    size: Tensor
 
     links: ClassVar[Sequence[tuple[str, str]]] = (
         ("data.in_features", "model.in_features"),
@@ -157,6 +159,7 @@ class QM9Model(TaskModel):
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("std", torch.ones(outputs))
         self.register_buffer("references", torch.zeros(in_features // 3, outputs))
+        self.register_buffer("size", torch.ones(()))
         self._tested: list[tuple[Tensor, Tensor, Tensor]] = []
         self._measured: MoleculeBatch | None = None
 
@@ -177,7 +180,7 @@ class QM9Model(TaskModel):
         output: Tensor = self.network(
             batch.features, batch.positions, batch.mask, generator=generator
         )
-        return output
+        return output / self.size
 
     # ---- steps -------------------------------------------------------------------------------
 
@@ -371,6 +374,7 @@ class QM9Model(TaskModel):
                 fit = statistics.composition
                 mean, std = fit.constant, fit.std
                 self.references.copy_(torch.from_numpy(fit.weights))
+                self.size.fill_(fit.size)
             else:
                 mean, std = statistics.mean, statistics.std
             self.mean.copy_(torch.from_numpy(mean))

@@ -32,12 +32,14 @@ class Composition:
         weights: w, shape (E, T), zero for an element that no training molecule has.
         std: Standard deviations of the rest on the training part, shape (T,), where it is less than
             a hundredth of that of the target, that.
+        size: Mean number of atoms on the training part.
         mae: Mean absolute errors of the fit on ``train``, ``val`` and ``test``, each of shape (T,).
     """
 
     constant: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
     std: npt.NDArray[np.float64]
+    size: float
     mae: Mapping[str, npt.NDArray[np.float64]]
 
     @classmethod
@@ -73,7 +75,7 @@ class Composition:
         }
         std = np.maximum(rest["train"].std(axis=0), _LEAST_REST * y.std(axis=0))
         errors = {part: np.abs(each).mean(axis=0) for part, each in rest.items()}
-        return cls(constant, weights, std, errors)
+        return cls(constant, weights, std, float(typical.sum()), errors)
 
 
 def _blocks(count: int) -> Iterator[slice]:
