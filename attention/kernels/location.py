@@ -75,7 +75,8 @@ class _Perceptrons(Location):
 
     The first layer starts steep, its kinks spread over several units of the invariants: from a
     flat start, lengths that differ by a fraction of a unit (bonds, in angstrom) look alike for
-    a long time.
+    a long time. Invariants between 0 and 1, such as a ``RadialBasis``, still do: those are for
+    ``LinearLocation``.
 
     The activations are recomputed in the backward pass, a slice of the pairs at a time, so that
     memory holds the invariants and the logits and nothing of the layers between.

@@ -301,6 +301,7 @@ def test_a_sum_over_elements_is_found_by_least_squares(
         assert fit.std[place] == pytest.approx(rest["train"].std())
         for part, each in rest.items():
             assert fit.mae[part][place] == pytest.approx(np.abs(each).mean())
+    assert fit.size == pytest.approx(molecules.sizes[rows["train"]].mean())
     # What grows with a molecule is mostly that; what does not, hardly.
     alone = data.statistics.std
     assert (fit.std / alone)[:2] == pytest.approx([0.106, 0.052], abs=0.002)

@@ -230,26 +230,29 @@ def test_half_precision_leaves_the_poses_of_rotary_attention_alone():
 @pytest.mark.parametrize("pooling", ["mean", "sum"])
 def test_a_network_adds_to_what_is_known(qm9_cache, tmp_path, pooling):
     """A network of zeros predicts the mean, or the best sum over elements, in any precision."""
-    names = ["u0", "mu"]
-    data = QM9(names, train_molecules=500, test_molecules=64, cache_dir=str(qm9_cache))
-    model = QM9Model(**DISTANCES, pooling=pooling, outputs=2, learning_rate=1e-12)
-    run = trainer(tmp_path, 1)
-    run.fit(model, datamodule=data)
-    model.eval()
-    model.network.forward = lambda features, *_, **__: features.new_zeros(len(features), 2)
-    fit = data.statistics.composition
+    data = QM9(["u0", "mu"], train_molecules=500, test_molecules=64, cache_dir=str(qm9_cache))
+    model = QM9Model(**DISTANCES, pooling=pooling, outputs=2)
+    trainer(tmp_path, 1).fit(model, datamodule=data)
+    fit, unit = data.statistics.composition, data.statistics.std
+    if pooling == "sum":
+        unit = fit.std / fit.size
     errors = []
     for batch in data.test_dataloader():
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            found = model(batch)
-        rows = np.stack([(batch.features[..., 3 * e] == 1).sum(1) for e in range(5)], -1)
-        expected = fit.constant + rows @ fit.weights
+        found = []
+        for number in (0.0, 1.0):
+            given = torch.full((len(batch.target), 2), number)
+            model.network.forward = lambda *_, given=given, **__: given
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                found.append(model(batch).numpy())
+        counts = np.stack([(batch.features[..., 3 * e] == 1).sum(1) for e in range(5)], -1)
+        expected = fit.constant + counts @ fit.weights
         if pooling == "mean":
-            expected = np.broadcast_to(data.statistics.mean, found.shape)
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
-        errors.append((found - batch.target).abs())
+            expected = np.broadcast_to(data.statistics.mean, found[0].shape)
+        np.testing.assert_allclose(found[0], expected, rtol=1e-5)
+        np.testing.assert_allclose(found[1] - found[0], 0 * expected + unit, rtol=1e-2)
+        errors.append(np.abs(found[0] - batch.target.numpy()))
     if pooling == "sum":
-        np.testing.assert_allclose(torch.cat(errors).mean(0), fit.mae["test"], rtol=1e-4)
+        np.testing.assert_allclose(np.concatenate(errors).mean(0), fit.mae["test"], rtol=1e-4)
 
 
 def test_the_loss_is_of_what_is_left(qm9_cache, tmp_path):
