@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import cos, pi
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,6 +37,20 @@ class TaskModel(LightningModule, ABC):
 
     links: ClassVar[Sequence[tuple[str, str]]] = ()
     """Attributes of the data that the model is built with, ``data.NAME`` to ``model.NAME``."""
+
+    of_training: ClassVar[Collection[str]] = ("learning_rate", "weight_decay", "warmup")
+    """Settings that training alone depends on: a run may go on with others."""
+
+    free: ClassVar[Collection[str]] = ("backend", "compile", "scatter")
+    """Settings that say how something is computed and not what, at any depth."""
+
+    marks: ClassVar[Collection[str]] = ()
+    """Keys that a checkpoint of this model has besides Lightning's."""
+
+    @classmethod
+    def wrote(cls, checkpoint: Mapping[str, Any]) -> bool:
+        """Whether a checkpoint is one of this model."""
+        return all(key in checkpoint for key in cls.marks)
 
     def __init__(self, learning_rate: float, weight_decay: float, warmup: float) -> None:
         super().__init__()
@@ -73,6 +87,27 @@ class TaskModel(LightningModule, ABC):
     def draw(self, folder: Path) -> list[Path]:
         """Draw the last test's figures into a folder; return their paths."""
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take what a checkpoint says beside the weights.
+
+        Raises:
+            ValueError: If the checkpoint is not one of this model.
+        """
+        if not self.wrote(checkpoint):
+            raise ValueError(f"the checkpoint was not written by {type(self).__name__}.")
+        weights = [w for w in checkpoint["state_dict"].values() if w.is_floating_point()]
+        if weights and (self._trainer is None or self.trainer.precision == "64-true"):
+            # Lightning loads double precision into single, and makes it double again after that.
+            self.to(weights[0].dtype)
+        self.take(checkpoint)
+
+    def take(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take what this model keeps in a checkpoint beside the weights.
+
+        Raises:
+            ValueError: If it does not fit the settings.
+        """
+
     def step_generator(self) -> torch.Generator:
         """Randomness for one training step, a function of the run's seed, the step and the rank.
 
@@ -102,6 +137,23 @@ class TaskModel(LightningModule, ABC):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Take other settings of the optimizer, where a run goes on with them.
+
+        What is restored with the state of the optimizer are those that it had before.
+        """
+        for config in self.trainer.lr_scheduler_configs:
+            schedule = config.scheduler
+            if not isinstance(schedule, torch.optim.lr_scheduler.LambdaLR):
+                continue
+            for place, group in enumerate(schedule.optimizer.param_groups):
+                group["weight_decay"] = self.weight_decay
+                if group["initial_lr"] == self.learning_rate:
+                    continue
+                share = schedule.lr_lambdas[place](schedule.last_epoch)
+                schedule.base_lrs[place] = group["initial_lr"] = self.learning_rate
+                group["lr"] = self.learning_rate * share
 
     def configure_gradient_clipping(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import re
@@ -11,19 +10,31 @@ import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import torch
 import yaml
-from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning import Callback, LightningDataModule
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from tasks.base import TaskModel
 from tasks.cache import write_atomic
-from tasks.record import AtomicCheckpoints, Record
+from tasks.errors import USER_ERRORS, UserError
+from tasks.parser import Parser
+from tasks.run.checkpoint import RunCheckpoints, check_weights, read_checkpoint, refuse_unknown
+from tasks.run.data import Purpose, TaskData
+from tasks.run.folder import CONFIG, Busy, RunFolder, free_file, release_folders
+from tasks.run.lines import EpochLines, on_a_terminal
+from tasks.run.loggers import RunLogger
+from tasks.run.parts import Parts
+from tasks.run.record import Record
+from tasks.run.request import Request, values_of
+from tasks.run.settings import KeepSettings, differences, read_mapping, refuse_changes
+from tasks.run.trust import Trust, names_in, reading
 
 TASKS = ("qm9", "md17", "shapes", "dynamics", "molecules")
 """The tasks; each is a package ``tasks.NAME`` that exports ``Model`` and ``Data``."""
@@ -43,60 +54,26 @@ TRACEBACK_VARIABLE = "LIE_ATTENTION_TRACEBACK"
 CONFIGS = Path(__file__).resolve().parent / "configs"
 """The configurations that come with the package."""
 
-CLASS_KEYS = {
-    "group": ("liegroups", "LieGroup"),
-    "invariant": ("liegroups", "Invariant"),
-    "lift": ("liegroups", "Sampler"),
-    "kernel": ("attention", "Kernel"),
-    "content": ("attention", "Content"),
-    "location": ("attention", "Location"),
-    "normalizer": ("attention", "Normalizer"),
-    "network": ("tasks.md17", "EnergyNetwork"),
-    "property_network": ("tasks.qm9", "PropertyNetwork"),
-    "counter": ("tasks.shapes", "CountingNetwork"),
-    "source": ("tasks.md17", "Source"),
-    "field": ("tasks.dynamics", "LearnedField"),
-    "system": ("tasks.dynamics", "System"),
-    "integrator": ("tasks.dynamics", "Integrator"),
-    "loss": ("tasks.dynamics", "Loss"),
-    "head": ("attention", "Head"),
-}
-"""Keys of a configuration that name a class, where ours live, and what the class must be."""
-
-
-_RIGHT_CHECKPOINT = (
-    "Give the folder of a finished run by --run, or a file from runs/NAME/checkpoints together "
-    "with --config runs/NAME/config.yaml."
-)
-
-
 _LOST_PROCESS = re.compile(r"Connection (closed|reset) by peer|gloo", re.IGNORECASE)
 
-
-class UserError(Exception):
-    """A mistake in what the user gave; its text is all that the user needs to see."""
-
-
-USER_ERRORS = (UserError, ValueError, OSError, ImportError, MisconfigurationException)
-"""Errors whose text says what the user can do."""
-
-C = TypeVar("C", bound=LightningCLI)
-
-
-class Parser(LightningArgumentParser):
-    """A parser whose errors name the key, what was given, and what would be accepted."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise a short error in place of printing the usage."""
-        raise UserError(_explain(message)) from ex
+C = TypeVar("C", bound="TaskCLI")
 
 
 class TaskCLI(LightningCLI):
     """The commands of one task, each with a folder for what it leaves.
 
-    A run's folder is ``runs/NAME`` unless ``--run`` names another; a later run never overwrites
-    it.
+    Args:
+        request: What the user asks for.
+        settings: Those of Lightning's command line.
     """
+
+    def __init__(self, request: Request, **settings: Any) -> None:
+        self.request = request
+        self.results = Path()
+        self._parts: Parts | None = None
+        self._trained: dict[str, torch.Tensor] | None = None
+        self._changed: dict[str, tuple[Any, Any]] = {}
+        super().__init__(**settings)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what is not a setting of the trainer, the model or the data, and link those two."""
@@ -120,118 +97,292 @@ class TaskCLI(LightningCLI):
             "--resume",
             type=str | None,
             default=None,
-            help="For fit: folder of an interrupted run to go on with.",
+            help="For fit: folder of an interrupted run to go on with. It may have been moved.",
         )
+        parser.add_argument(
+            "--new_rows",
+            type=Literal["refuse", "train"],
+            default="refuse",
+            help="With --resume, what becomes of molecules or frames that the run has not seen: "
+            "they join its training part alone (train), or other data than those of the run are "
+            "refused.",
+        )
+        parser.add_argument(
+            "--trust",
+            type=str | list[str] | None,
+            default=None,
+            help="With --run or --resume: packages whose classes the run may name besides ours, "
+            "and folders that it may write to besides its own; once for each.",
+        )
+        parser.add_argument(
+            "--history",
+            type=list[dict[str, Any]] | None,
+            default=None,
+            help="Written by runs: when the training was begun and gone on with, and with what.",
+        )
+
+    # ---- before anything is built ------------------------------------------------------------
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the arguments, and look at the checkpoint before anything is built."""
-        super().parse_arguments(parser, args)
-        self._arguments = list(args)
+        with reading(self.request.trust):
+            super().parse_arguments(parser, args)
+            self._compare_with_run()
+            self._compare_with_weights()
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the settings as they were given; Lightning would take those of the checkpoint."""
+
+    def _compare_with_run(self) -> None:
+        """Find the settings that are other than those of the run."""
+        command, own = self.config.subcommand, self.request.settings
+        if own is None or not self.request.overrides:
+            return
+        before = self._parser(command).parse_args([f"--config={own.text}"])
+        self._changed = {
+            key: change
+            for key, change in differences(
+                self._resolved(before), self._resolved(self.config[command])
+            ).items()
+            if key.partition(".")[0] in ("seed_everything", "trainer", "model", "data", "task")
+        }
+
+    def _compare_with_weights(self) -> None:
+        """Refuse settings that the weights fix, and those that have no effect.
+
+        Raises:
+            UserError: The message names the settings.
+        """
         command = self.config.subcommand
         path = self.config[command].get("ckpt_path")
-        if path is not None:
-            _check_checkpoint(path)
-        elif command != "fit":
+        if path is None:
+            if command != "fit":
+                raise UserError(
+                    f"{command} needs trained weights: give --run FOLDER of a finished run, or "
+                    "--ckpt_path FILE and its --config FILE."
+                )
+            return
+        checkpoint = read_checkpoint(Path(path))
+        model = self._model_class
+        assert isinstance(model, type) and issubclass(model, TaskModel)
+        trained = {
+            name: value
+            for name, value in checkpoint["hyper_parameters"].items()
+            if not name.startswith("_") and f"model.{name}" not in dict(model.links).values()
+        }
+        if not model.wrote(checkpoint):
             raise UserError(
-                f"{command} needs trained weights: give --run FOLDER of a finished run, or "
-                "--ckpt_path FILE and its --config FILE."
+                f"ckpt_path: {path} is not a checkpoint of the task {self.config[command].task}; "
+                "give one from the folder runs/NAME/checkpoints of such a run."
             )
+        refuse_unknown(model, trained, f"ckpt_path: {path}", checkpoint["lie_attention"]["version"])
+        trust = self.request.trust or Trust.of([], names_in([yaml.safe_dump(self._dumped())]))
+        trust.check({"model": trained}, str(path))
+        with reading(trust):
+            before = self._parser(command).parse_object({"model": trained})
+        refuse_changes(
+            differences(
+                {"model": self._resolved(before)["model"]},
+                {"model": self._resolved(self.config[command])["model"]},
+            ),
+            training=command == "fit",
+            of_training=model.of_training,
+            free=model.free,
+            weights=Path(path),
+        )
+        self._parts = Parts.from_state(checkpoint["parts"])
+        self._trained = checkpoint["state_dict"]
+
+    def _resolved(self, config: Any) -> dict[str, Any]:
+        """Settings as plain mappings, lists and scalars."""
+        text = self._parser(self.config.subcommand).dump(config, skip_none=False)
+        content: dict[str, Any] = yaml.safe_load(text)
+        return content
+
+    def _dumped(self) -> dict[str, Any]:
+        return self._resolved(self.config[self.config.subcommand])
+
+    # ---- building ----------------------------------------------------------------------------
+
+    def instantiate_classes(self) -> None:
+        """Build the data, the model and the trainer, and let the data keep to the parts."""
+        with reading(self.request.trust):
+            super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Build the trainer, with the run's folder and the callbacks that fill it."""
-        folder = self._folder()
-        settings = self.config_init[str(self.subcommand)].trainer
-        settings.callbacks = [
-            *(settings.callbacks or []),
-            Record(),
-            *self.observers(folder),
-            ModelCheckpoint(
-                dirpath=folder / "checkpoints",
-                filename="best",
-                monitor=f"val/{self.model.criterion}",
-                enable_version_counter=False,
-                auto_insert_metric_name=False,
-            ),
+        assert isinstance(self.model, TaskModel) and isinstance(self.datamodule, TaskData)
+        if self._trained is not None:
+            check_weights(self.model, self._trained, f"ckpt_path: {self._settings.ckpt_path}")
+            self._trained = None
+        settings = self.config_init[str(self.subcommand)]
+        purpose: Purpose = "use"
+        if self.subcommand == "fit":
+            purpose = "resume" if settings.resume else "tune"
+        self.datamodule.keep(self._parts, purpose, settings.new_rows == "train")
+        self.folder = self._claim()
+        self.record = Record(self.folder, self.results, self.request.arguments)
+        trainer = settings.trainer
+        self._best = ModelCheckpoint(
+            dirpath=self.folder.path / "checkpoints",
+            filename="best",
+            monitor=f"val/{self.model.criterion}",
+            enable_version_counter=False,
+            auto_insert_metric_name=False,
+        )
+        trainer.callbacks = [
+            *_listed(trainer.callbacks),
+            self.record,
+            EpochLines(self.record),
+            *self.observers(self.folder),
+            self._best,
             ModelCheckpoint(  # After the best, so that it knows of it.
-                dirpath=folder / "checkpoints",
+                dirpath=self.folder.path / "checkpoints",
                 filename="last",
                 save_on_train_epoch_end=True,
                 enable_version_counter=False,
             ),
         ]
-        settings.plugins = [*_listed(settings.plugins), AtomicCheckpoints()]
-        return super().instantiate_trainer(default_root_dir=str(folder), logger=False, **kwargs)
+        if self.subcommand == "fit" and not trainer.fast_dev_run:
+            trainer.callbacks.append(
+                KeepSettings(
+                    self.folder,
+                    self._dumped(),
+                    self.request.arguments,
+                    self._changed if settings.resume else None,
+                    () if self.request.settings is None else self.request.settings.history,
+                )
+            )
+        trainer.plugins = [
+            *_listed(trainer.plugins),
+            RunCheckpoints(self.folder, resumed=settings.resume is not None),
+        ]
+        if trainer.enable_progress_bar is None:
+            trainer.enable_progress_bar = on_a_terminal()
+        logger: Any = False
+        if self.subcommand == "fit" and trainer.logger:
+            logger = [
+                each.build(self.folder.path) if isinstance(each, RunLogger) else each
+                for each in _listed(trainer.logger)
+            ]
+            logger = True if logger == [True] else logger
+        return super().instantiate_trainer(
+            default_root_dir=str(self.folder), logger=logger, **kwargs
+        )
 
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Run it; Lightning starts the further processes of a training with ``sys.argv``."""
-        sys.argv = [*sys.argv[:1], *self._arguments]
-        super()._run_subcommand(subcommand)
-
-    def observers(self, folder: Path) -> list[Callback]:
+    def observers(self, folder: RunFolder) -> list[Callback]:
         """Further callbacks, which find the record of an epoch complete when it ends."""
         return []
 
+    def _claim(self) -> RunFolder:
+        """The folder of the run, held against other processes, and where figures are to go.
+
+        A new run makes its folder. A test or prediction with the settings and weights of the run
+        goes into its folder, any other into a new one in it.
+        """
+        settings, request = self._settings, self.request
+        if self.subcommand == "fit":
+            folder = self._claim_for_training()
+            self.results = folder.path
+            return folder
+        own = (
+            request.folder is not None
+            and not self._changed
+            and Path(settings.ckpt_path).resolve() == request.folder.weights.resolve()
+        )
+        if request.folder is None:
+            folder = RunFolder.claim_new(Path("runs") / f"{self.subcommand}-{self._label()}")
+            self.results = folder.path
+            return folder
+        folder = request.folder
+        if own:
+            try:
+                folder.hold()
+                self.results = folder.path
+                return folder
+            except Busy:  # It trains on; its own figures are still to come.
+                pass
+        self.results = RunFolder.claim_new(folder.path / str(self.subcommand)).path
+        text = yaml.safe_dump(self._dumped(), sort_keys=False)
+        write_atomic(self.results / CONFIG, text.encode())
+        return folder
+
+    def _claim_for_training(self) -> RunFolder:
+        settings = self._settings
+        named = settings.get("resume") or settings.get("run")
+        if settings.trainer.fast_dev_run:  # Nothing is written.
+            return RunFolder(named or Path("runs") / self._label())
+        if getattr(rank_zero_only, "rank", 0):  # The first of the processes has claimed it.
+            return RunFolder(named or Path("runs") / self._label())
+        if settings.get("resume") is not None:
+            folder = RunFolder(named)
+            folder.hold()
+            folder.sweep()
+            return folder
+        if named is not None:
+            folder = RunFolder(named)
+            folder.claim()
+            return folder
+        return RunFolder.claim_new(Path("runs") / self._label())
+
+    def _label(self) -> str:
+        assert isinstance(self.model, TaskModel)
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        return f"{self._settings.task}-{self.model.label(self.datamodule)}-{stamp}"
+
+    # ---- running -----------------------------------------------------------------------------
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; Lightning starts the further processes of a training with ``sys.argv``."""
+        named = "run" in self.request.options or "resume" in self.request.options
+        folder = [] if named or subcommand != "fit" else ["--run", str(self.folder)]
+        sys.argv = [*sys.argv[:1], *self.request.arguments, *folder]
+        super()._run_subcommand(subcommand)
+
     def after_fit(self) -> None:
-        """Test the weights that did best on the validation part."""
+        """Test the weights that did best on the validation part; the last, if none were."""
         if self._settings.trainer.fast_dev_run or self.trainer.interrupted:
             return
-        checkpoints = self.trainer.checkpoint_callback
-        assert isinstance(checkpoints, ModelCheckpoint)
+        best = self._best.best_model_path
+        if not best:
+            self.record.weights = "last"
         self.trainer.test(
             self.model,
             datamodule=self.datamodule,
-            ckpt_path=checkpoints.best_model_path,
+            ckpt_path=best or str(self.folder.last),
             weights_only=True,
             verbose=False,
         )
 
+    def before_test(self) -> None:
+        """Remember which weights are tested."""
+        if self.request.folder is not None:
+            self.record.weights = Path(self._settings.ckpt_path).stem
+
     def predict(self, **kwargs: Any) -> None:
-        """Write the predictions as a table into the run's folder.
+        """Write the predictions as a table that is new.
 
         Raises:
-            UserError: Several processes were asked for.
+            UserError: Several processes were asked for, or predictions are not finite.
         """
         assert isinstance(self.model, TaskModel)
         if self.trainer.world_size > 1:
             raise UserError(f"predict runs in one process; got {self.trainer.world_size}.")
-        predictions = self.trainer.predict(**kwargs)
-        path = Path(self.trainer.default_root_dir) / "predictions.csv"
-        self.model.write_predictions(path, predictions or [])
+        predictions: list[Any] = self.trainer.predict(**kwargs) or []
+        table = torch.cat(predictions)
+        finite = table.isfinite().all(1)
+        with free_file(self.results / "predictions.csv") as path:
+            self.model.write_predictions(path, [table[finite]])
         self.trainer.print(f"Written: {path}")
+        if not finite.all():
+            raise UserError(
+                f"predict: {int((~finite).sum())} of {len(table)} predictions are not finite, and "
+                f"are left out of {path}; the first is of row {int(table[~finite][0, 0])}."
+            )
 
     @property
     def _settings(self) -> Any:
         return self.config[str(self.subcommand)]
-
-    def _folder(self) -> Path:
-        """A new folder for a new run, the old one for what goes on with a run."""
-        checkpoint, named = self._settings.get("ckpt_path"), self._settings.get("run")
-        if checkpoint is not None:
-            return Path(named) if named else Path(checkpoint).resolve().parent.parent
-        if self._settings.get("resume") is not None:  # It was stopped before its first checkpoint.
-            return Path(self._settings.resume)
-        if named is None:
-            assert isinstance(self.model, TaskModel)
-            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-            return (
-                Path("runs") / f"{self._settings.task}-{self.model.label(self.datamodule)}-{stamp}"
-            )
-        if (Path(named) / "config.yaml").exists():
-            raise UserError(
-                f"run: {named} holds a run already, and nothing is overwritten. Name another "
-                f"folder, or go on with that run by --resume {named}."
-            )
-        return Path(named)
-
-
-class SaveNewConfig(SaveConfigCallback):
-    """Saves the config of a new run; other commands, and resumed runs, leave it as it is."""
-
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Save the config before training starts, in one step."""
-        path = Path(trainer.log_dir) / self.config_filename  # All processes must ask for it.
-        if stage == "fit" and trainer.is_global_zero and not path.exists():
-            write_atomic(path, self.parser.dump(self.config, skip_none=False).encode())
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -242,6 +393,9 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if args is None else args)
     silence_noise()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # A log in ASCII has no Å, which is no reason to end.
+            stream.reconfigure(errors="replace")
     try:
         if path := _find_command(given):
             module, _, name = path.rpartition(".")
@@ -251,8 +405,6 @@ def main(args: Sequence[str] | None = None) -> None:
     except USER_ERRORS as error:
         _leave(error, str(error))
     except RuntimeError as error:
-        if "state_dict" in str(error):
-            _leave(error, f"ckpt_path: {error} {_RIGHT_CHECKPOINT}")
         if isinstance(error, torch.distributed.DistError) or _LOST_PROCESS.search(str(error)):
             _leave(error, f"another process of this training has ended, so this one does: {error}")
         raise
@@ -268,7 +420,7 @@ def _find_command(given: list[str]) -> str | None:
         and (place == 0 or args[place - 1][:1] != "-" or "=" in args[place - 1])
         for place, arg in enumerate(args)
     )
-    if command == "predict" and (files or _value(args, "checkpoint") is not None):
+    if command == "predict" and (files or values_of(args, "checkpoint")):
         return "tasks.qm9.predict.predict"
     if command == "test" and "--table" in args:
         return "tasks.qm9.table.table"
@@ -288,23 +440,27 @@ def launch(args: list[str], cli: type[C]) -> C:
     Raises:
         UserError: If an argument or a file that it names is wrong.
     """
-    args = _find_config(_find_run(args))
-    model, data = _find_task(args)
+    request = Request.of(_find_config(args))
+    model, data = _find_task(request)
     sys.argv = sys.argv[:1]  # Lightning warns of arguments in two places.
-    return cli(
-        model,
-        data,
-        trainer_defaults={"enable_model_summary": False},
-        parser_class=Parser,
-        parser_kwargs={
-            "description": "Train, test and use networks that are equivariant to a Lie group.",
-            "epilog": f"Further commands, each with --help: {', '.join(COMMANDS)}.",
-        },
-        save_config_callback=SaveNewConfig,
-        seed_everything_default=0,
-        auto_configure_optimizers=False,
-        args=args,
-    )
+    try:
+        return cli(
+            request,
+            model_class=model,
+            datamodule_class=data,
+            trainer_defaults={"enable_model_summary": False},
+            parser_class=Parser,
+            parser_kwargs={
+                "description": "Train, test and use networks that are equivariant to a Lie group.",
+                "epilog": f"Further commands, each with --help: {', '.join(COMMANDS)}.",
+            },
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            args=request.parsed,
+        )
+    finally:
+        release_folders()
 
 
 def find_config(name: str) -> Path:
@@ -338,39 +494,14 @@ def _find_config(args: list[str]) -> list[str]:
     return found
 
 
-def _find_run(args: list[str]) -> list[str]:
-    """Stand ``--run`` and ``--resume`` of an existing run for its config and checkpoint."""
-    command = args[0] if args else ""
-    option, weights = ("resume", "last") if command == "fit" else ("run", "best")
-    folder = _value(args, option)
-    if folder is None or _value(args, "ckpt_path") is not None or "--print_config" in args:
-        return args
-    config = Path(folder) / "config.yaml"
-    checkpoint = Path(folder) / "checkpoints" / f"{weights}.ckpt"
-    started = [command, "--config", str(config), *args[1:]]
-    if command == "fit" and config.is_file() and not checkpoint.is_file():
-        return started  # It was stopped before its first checkpoint.
-    for path in (config, checkpoint):
-        if not path.is_file():
-            raise UserError(f"{option}: {folder} is not the folder of a run: {path} is missing.")
-    return [*started, "--ckpt_path", str(checkpoint)]
-
-
-def _find_task(args: list[str]) -> tuple[type[TaskModel], type[LightningDataModule]]:
-    """Model and data of the task that the arguments or their config file name."""
-    name = _value(args, "task")
-    config = _value(args, "config") or _value(args, "c", dashes="-")
-    if name is None and config is not None:
-        if not Path(config).is_file():
-            raise UserError(f"config: there is no file {config}.")
-        try:
-            content = yaml.safe_load(Path(config).read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            text = " ".join(str(error).split())
-            raise UserError(f"config: {config} is not a YAML file: {text}") from error
-        if not isinstance(content, dict):
-            raise UserError(f"config: {config} holds no settings.")
-        name = content.get("task")
+def _find_task(request: Request) -> tuple[type[TaskModel], type[LightningDataModule]]:
+    """Model and data of the task that the request or its configuration names."""
+    name: Any = request.options.get("task")
+    config = request.options.get("config")
+    if name is None and request.settings is not None:
+        name = request.settings.content.get("task")
+    elif name is None and config is not None:
+        name = read_mapping("config", Path(config)).get("task")
     name = name or TASKS[0]
     if name not in TASKS:
         raise UserError(f"task: there is no task {name!r}; accepted: {', '.join(TASKS)}.")
@@ -380,53 +511,7 @@ def _find_task(args: list[str]) -> tuple[type[TaskModel], type[LightningDataModu
 
 def _listed(value: Any) -> list[Any]:
     """A setting that may be absent, one, or several."""
-    return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _value(args: list[str], option: str, dashes: str = "--") -> str | None:
-    """The value of an option, given as ``--option value`` or ``--option=value``."""
-    flag = dashes + option
-    for place, arg in enumerate(args):
-        if arg == flag and place + 1 < len(args):
-            return args[place + 1]
-        if arg.startswith(flag + "="):
-            return arg.removeprefix(flag + "=")
-    return None
-
-
-def _explain(message: str) -> str:
-    """Say a parser's message in one paragraph, with what would be accepted."""
-    key = re.search(r'(?:key|option|group) "([\w.]+)"', message)
-    unknown = re.search(r"Expected a dot import path string: (\S+)", message)
-    kind = CLASS_KEYS.get(key[1].rsplit(".", 1)[-1]) if key else None
-    if key and unknown and kind:
-        module = import_module(kind[0])
-        base: type = getattr(module, kind[1])
-        known = [
-            name
-            for name in module.__all__
-            if inspect.isclass(found := getattr(module, name))
-            and issubclass(found, base)
-            and not inspect.isabstract(found)
-        ]
-        return (
-            f"{key[1]}: {unknown[1]!r} is not known; accepted: {', '.join(known)}, or the dotted "
-            f"path of your own {base.__name__}, such as my_package.My{base.__name__}."
-        )
-    return " ".join(message.split())
-
-
-def _check_checkpoint(path: str) -> None:
-    """Raise unless a file is a checkpoint that can be read without running code from it."""
-    if not Path(path).is_file():
-        raise UserError(f"ckpt_path: there is no file {path}.")
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu", mmap=False)
-    except Exception as error:  # Foreign bytes make the reader fail in any way.
-        raise UserError(f"ckpt_path: {path} is no checkpoint. {_RIGHT_CHECKPOINT}") from error
-    needed = {"state_dict", "hyper_parameters", "pytorch-lightning_version"}
-    if not isinstance(content, dict) or not needed <= content.keys():
-        raise UserError(f"ckpt_path: {path} is not a checkpoint of a run. {_RIGHT_CHECKPOINT}")
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
 def _leave(error: BaseException, message: str) -> NoReturn:

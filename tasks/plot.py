@@ -9,7 +9,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from tasks.cli import TASKS, UserError
+from tasks.cli import TASKS
+from tasks.errors import UserError
 
 Picture = Callable[..., Path]
 

@@ -22,7 +22,8 @@ from tasks.ablate.store import Row, Store
 from tasks.ablate.study import Study, read_yaml
 from tasks.ablate.workers import Cluster, Processes, Workers
 from tasks.cache import write_atomic
-from tasks.cli import UserError, find_config, silence_noise
+from tasks.cli import find_config, silence_noise
+from tasks.errors import UserError
 
 _DESCRIPTION = """\
 Train with every combination of settings, several at a time, and compare the results.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -10,11 +9,10 @@ import shutil
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,14 +21,15 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from tasks.cache import write_atomic
-from tasks.cli import USER_ERRORS, TaskCLI, UserError, launch, silence_noise
+from tasks.cli import TaskCLI, launch, silence_noise
+from tasks.errors import USER_ERRORS, UserError
 from tasks.provenance import machine
-from tasks.record import Record
+from tasks.run.folder import RunFolder, locked, refuse_links
+from tasks.run.request import Request
+from tasks.run.trust import names_in
 
-METRICS = "metrics.json"
 PROGRESS = "progress.json"
 LOG = "log.txt"
-TORN = ".*.tmp"  # Left by a process that was killed while it wrote.
 
 _WAIT = 60.0  # seconds for a process whose parent was killed to be gone
 
@@ -60,7 +59,7 @@ class Job:
 
 
 class Check(TaskCLI):
-    """Parses the arguments of ``fit``, builds what they say, and trains nothing."""
+    """Parses the arguments of ``fit``, builds what they say, and trains and writes nothing."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -69,9 +68,14 @@ class Check(TaskCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """Leave it at that."""
 
+    def _claim(self) -> RunFolder:
+        """Leave the folder to the run."""
+        return RunFolder("runs/checked")
+
     def again(self, arguments: Sequence[str]) -> None:
         """Do the same for other arguments, with the parser that is there."""
-        self.parse_arguments(self.parser, list(arguments))
+        self.request = Request.of(arguments)
+        self.parse_arguments(self.parser, self.request.parsed)
         self.instantiate_classes()
 
 
@@ -103,7 +107,7 @@ def check(runs: Sequence[tuple[str, Sequence[str]]]) -> Iterator[str]:
 
 
 class Progress(Callback):
-    """Says after each epoch how far the training is: to the log, and to who waits for it.
+    """Says after each epoch how far the training is, to who waits for it.
 
     Args:
         folder: The folder of the run.
@@ -113,18 +117,13 @@ class Progress(Callback):
         self.folder = folder
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write a line, and the share that is done."""
+        """Write the share that is done."""
         steps = trainer.estimated_stepping_batches
         state = {
             "done": min(trainer.global_step / steps, 1.0) if steps else 0.0,
             "epoch": trainer.current_epoch + 1,
             "machine": machine(),
         }
-        callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        (record,) = (each for each in callbacks if isinstance(each, Record))
-        figures = ((k, v) for k, v in record.history[-1].items() if k not in ("epoch", "seconds"))
-        shown = ", ".join(f"{name} {value:.5g}" for name, value in figures)
-        print(f"epoch {state['epoch']}: {shown}", flush=True)
         write_atomic(self.folder / PROGRESS, json.dumps(state).encode())
 
 
@@ -135,12 +134,12 @@ class Train(TaskCLI):
     def subcommands() -> dict[str, set[str]]:
         return {"fit": TaskCLI.subcommands()["fit"]}
 
-    def observers(self, folder: Path) -> list[Callback]:
-        return [Progress(folder)]
+    def observers(self, folder: RunFolder) -> list[Callback]:
+        return [Progress(folder.path)]
 
     def before_fit(self) -> None:
         """Make the data in one run, if they are to be made, while the others wait for them."""
-        with locked(self._folder().parent / ".data.lock"):
+        with locked(self.folder.path.parent / ".data.lock"):
             self.datamodule.prepare_data()
 
 
@@ -157,15 +156,15 @@ def train(job: Job) -> None:
     os.chdir(job.working_folder)
     torch.set_num_threads(job.threads)
     silence_noise()
-    job.folder.mkdir(parents=True, exist_ok=True)
-    with locked(job.folder / ".lock", _WAIT):
-        for torn in job.folder.rglob(TORN):
-            torn.unlink()
-        if (job.folder / METRICS).exists():
+    folder = RunFolder(job.folder)
+    with folder.held(_WAIT):
+        folder.sweep()
+        if folder.metrics.exists():
             return
-        if (job.folder / "checkpoints" / "last.ckpt").exists():
+        if folder.last.exists():
             print(f"\nGoing on with {job.name}.", flush=True)
-            launch(["fit", "--resume", str(job.folder), "--run", str(job.folder)], Train)
+            trusted = [f"--trust={name}" for name in _named(job)]
+            launch(["fit", "--resume", str(job.folder), *trusted], Train)
             return
         for path in job.folder.iterdir():  # What was killed in its first epoch left nothing.
             if path.is_dir():
@@ -174,6 +173,15 @@ def train(job: Job) -> None:
                 path.unlink()
         quiet = "--trainer.enable_progress_bar=false"
         launch(["fit", *job.arguments, quiet, "--run", str(job.folder)], Train)
+
+
+def _named(job: Job) -> list[str]:
+    """What the user's own arguments and configuration of a run name, beside classes of ours."""
+    texts = list(job.arguments)
+    for option, value in pairwise(job.arguments):
+        if option == "--config":
+            texts.append(Path(value).read_text())
+    return names_in(texts)
 
 
 def start_server(task: str) -> None:
@@ -229,7 +237,8 @@ def _work(job: Job, environment: dict[str, str], sender: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= environment
     job.folder.mkdir(parents=True, exist_ok=True)
-    log = os.open(job.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    refuse_links(job.folder, job.folder / LOG)
+    log = os.open(job.folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
@@ -253,27 +262,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-@contextmanager
-def locked(path: Path, wait: float | None = None) -> Iterator[None]:
-    """Hold a lock that the system takes back when this process ends, however it ends.
-
-    Args:
-        path: The file to lock.
-        wait: Seconds to wait for it; for ever when absent.
-
-    Raises:
-        TimeoutError: If another process held it all the while.
-    """
-    with path.open("a") as file:
-        end = None if wait is None else time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if end is None else fcntl.LOCK_NB))
-                break
-            except BlockingIOError:
-                if end is not None and time.monotonic() >= end:
-                    raise TimeoutError(f"another process works on {path.parent}.") from None
-                time.sleep(0.05)
-        yield

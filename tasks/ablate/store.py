@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tasks.ablate.grid import Run
-from tasks.ablate.runs import METRICS, PROGRESS, TORN, Job, locked
+from tasks.ablate.runs import PROGRESS, Job
 from tasks.ablate.study import Study, differences
 from tasks.cache import write_atomic
-from tasks.cli import UserError
+from tasks.errors import UserError
 from tasks.provenance import provenance
+from tasks.run.folder import METRICS, Busy, RunFolder
 
 STUDY = "study.json"
 _SHOWN = 6
@@ -51,18 +52,19 @@ class Store:
         Raises:
             UserError: If another one has it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(locked(self.folder / ".lock", 0.0))
-            except TimeoutError:
-                raise UserError(
-                    f"folder: another ablate works on {self.folder}; wait for it, or name another "
-                    "folder by --folder."
-                ) from None
-            for torn in self.folder.glob(TORN):
-                torn.unlink()
+        folder = RunFolder(self.folder)
+        try:
+            folder.hold()
+        except Busy:
+            raise UserError(
+                f"folder: another ablate works on {self.folder}; wait for it, or name another "
+                "folder by --folder."
+            ) from None
+        try:
+            folder.sweep()
             yield
+        finally:
+            folder.release()
 
     def holds(self, study: Study) -> bool:
         """Whether this is the folder of a study already.

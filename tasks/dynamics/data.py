@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -15,6 +14,7 @@ from tasks.dynamics.metrics import LONG, SHORT
 from tasks.dynamics.reference import Part, Trajectories, trajectories
 from tasks.dynamics.systems import Springs, System
 from tasks.loader import ResumableLoader
+from tasks.run.data import TaskData
 
 _TEST_BATCH = 500  # Without derivatives by weights, large batches cost little more.
 _TEST_SEED = 0  # The test systems are the same whatever the seed of the training systems.
@@ -41,7 +41,7 @@ class TrajectoryBatch(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
-class DynamicsData(LightningDataModule):
+class DynamicsData(TaskData):
     """Trajectories of many copies of a system, made on first use.
 
     Training uses one stretch of a few points from anywhere on each trajectory, validation and
@@ -63,6 +63,8 @@ class DynamicsData(LightningDataModule):
     Raises:
         ValueError: If a number is out of range.
     """
+
+    noun: ClassVar[str] = "systems"
 
     def __init__(
         self,
@@ -122,6 +124,11 @@ class DynamicsData(LightningDataModule):
         """
         for part in _NEEDED.get(stage or "", tuple(self.counts)):
             self._load(part)
+        laws: dict[str, str] = {
+            part: repr((self.system, self._seed(part), part, count, self._length(part)))
+            for part, count in self.counts.items()
+        }
+        self.know_law(laws, {part: count for part, count in self.counts.items()})
 
     def part(self, part: Part) -> Trajectories:
         """The trajectories of a part, in float64.
@@ -159,16 +166,21 @@ class DynamicsData(LightningDataModule):
     def _load(self, part: Part) -> None:
         if part in self._parts:
             return
-        length = {"train": self.chunk, "val": SHORT, "test": LONG}[part]
         self._parts[part] = trajectories(
             self.system,
             self.counts[part],
-            length,
+            self._length(part),
             part=part,
-            seed=_TEST_SEED if part == "test" else self.seed,
+            seed=self._seed(part),
             random_start=part == "train",
             folder=self.folder,
         )
+
+    def _length(self, part: Part) -> int:
+        return {"train": self.chunk, "val": SHORT, "test": LONG}[part]
+
+    def _seed(self, part: Part) -> int:
+        return _TEST_SEED if part == "test" else self.seed
 
     def _loader(self, part: Part) -> TrajectoryLoader:
         training = part == "train"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -49,7 +49,9 @@ class DynamicsModel(TaskModel):
 
     criterion: ClassVar[str] = "mse_5"
     links: ClassVar[Sequence[tuple[str, str]]] = (("data.system", "model.system"),)
-    """Settings that the command line takes from another one."""
+    marks: ClassVar[Collection[str]] = ("dynamics",)
+    of_training: ClassVar[Collection[str]] = (*TaskModel.of_training, "loss")
+    free: ClassVar[Collection[str]] = (*TaskModel.free, "integrator")
 
     def __init__(
         self,
@@ -278,17 +280,12 @@ class DynamicsModel(TaskModel):
         """Keep the system with the weights."""
         checkpoint["dynamics"] = repr(self.system)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def take(self, checkpoint: Mapping[str, Any]) -> None:
         """Check the system.
 
         Raises:
-            ValueError: If the checkpoint is not one of this model, or of another system.
+            ValueError: If the weights are of another system.
         """
-        if "dynamics" not in checkpoint:
-            raise ValueError(
-                "the checkpoint was not written by the dynamics task; give one from the folder "
-                "runs/NAME/checkpoints of a run of dynamics."
-            )
         if checkpoint["dynamics"] != repr(self.system):
             raise ValueError(
                 f"data.system is {self.system}, but the checkpoint was trained on "

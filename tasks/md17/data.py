@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningDataModule
 
 from tasks.md17.batches import IN_FEATURES, Batches, FrameLoader, FrameTensors
 from tasks.md17.frames import Frames, Source
 from tasks.md17.splits import SPLITS, Split, split_frames
 from tasks.md17.xtb import XTB
+from tasks.run.data import TaskData
+from tasks.run.parts import identities
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Statistics:
     positions: list[list[float]] = field(default_factory=list)
 
 
-class MD17(LightningDataModule):
+class MD17(TaskData):
     """Frames of one molecule with energies in meV and forces in meV/angstrom.
 
     Args:
@@ -57,6 +58,7 @@ class MD17(LightningDataModule):
         ValueError: An argument is not among what is accepted.
     """
 
+    noun: ClassVar[str] = "frames"
     in_features: Final = IN_FEATURES
 
     def __init__(
@@ -106,7 +108,14 @@ class MD17(LightningDataModule):
         if self._tensors is not None:
             return
         frames = self.source.load(self.molecule) if self._frames is None else self._frames
-        self._split = split_frames(frames, self.split_number, *self.counts)
+        split = split_frames(frames, self.split_number, *self.counts)
+        rows = self.divide(
+            identities(frames.positions),
+            {"train": split.train, "val": split.val, "test": split.test},
+            stage,
+            self.counts[0],
+        )
+        self._split = Split(split.name, rows["train"], rows["val"], rows["test"])
         energies = frames.energies[self._split.train]
         forces = frames.forces[self._split.train]
         self._statistics = Statistics(

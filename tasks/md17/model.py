@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -60,6 +60,13 @@ class MD17Model(TaskModel):
         ValueError: If the settings of the network do not fit each other, or a number is out of
             range.
     """
+
+    marks: ClassVar[Collection[str]] = ("md17",)
+    of_training: ClassVar[Collection[str]] = (
+        *TaskModel.of_training,
+        "energy_weight",
+        "force_weight",
+    )
 
     def __init__(
         self,
@@ -314,18 +321,10 @@ class MD17Model(TaskModel):
         """Keep the statistics with the weights."""
         checkpoint["md17"] = None if self.statistics is None else asdict(self.statistics)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Read the statistics.
-
-        Raises:
-            ValueError: If the checkpoint is not one of this model.
-        """
-        if not checkpoint.get("md17"):
-            raise ValueError(
-                "the checkpoint was not written by the MD17 task; give one from the folder "
-                "runs/NAME/checkpoints of an MD17 run."
-            )
-        self.statistics = Statistics(**checkpoint["md17"])
+    def take(self, checkpoint: Mapping[str, Any]) -> None:
+        """Read the statistics."""
+        known = checkpoint["md17"]
+        self.statistics = None if known is None else Statistics(**known)
 
     @property
     def _known(self) -> Statistics:

@@ -138,7 +138,7 @@ class Database(MoleculeData):
         if self._statistics is not None:
             return
         index = self._index or self._load()
-        self._rows = self._parts(len(index))
+        self._rows = self.divide(index.keys, self._parts(len(index)), stage, self._given["train"])
         values = {part: index.values[rows] for part, rows in self._rows.items()}
         counts = {part: index.counts[rows] for part, rows in self._rows.items()}
         self._statistics = Statistics.of(values, counts, [target.name for target in self.targets])

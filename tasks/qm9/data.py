@@ -107,7 +107,9 @@ class QM9(MoleculeData):
         molecules = load(self.cache_dir) if self._loaded is None else self._loaded
         names = [target.name for target in self.targets]
         target = np.stack([molecules.target(name) for name in names], axis=-1)  # (n, T)
-        self._rows = {part: self.split.rows(part)[: self._counts[part]] for part in PARTS}
+        rows = {part: self.split.rows(part)[: self._counts[part]] for part in PARTS}
+        ids = molecules.index.astype(np.int64)
+        self._rows = self.divide(ids, rows, stage, self._counts["train"])
         values = {part: target[rows] for part, rows in self._rows.items()}
         atoms = molecules.element_counts()
         counts = {part: atoms[rows] for part, rows in self._rows.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -88,6 +88,7 @@ class QM9Model(TaskModel):
         ("data.in_features", "model.in_features"),
         ("data.outputs", "model.outputs"),
     )
+    marks: ClassVar[Collection[str]] = ("targets",)
 
     def __init__(
         self,
@@ -400,21 +401,9 @@ class QM9Model(TaskModel):
         """Keep the names of targets and elements with the weights."""
         checkpoint["targets"], checkpoint["elements"] = self.targets, self.elements
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Read the names of targets and elements.
-
-        Raises:
-            ValueError: If the checkpoint is not one of this model.
-        """
-        weights = checkpoint["state_dict"]
-        if "targets" not in checkpoint or not any(name.startswith("network.") for name in weights):
-            raise ValueError(
-                "the checkpoint was not written by the QM9 task; give one from the folder "
-                "runs/NAME/checkpoints of a QM9 run."
-            )
+    def take(self, checkpoint: Mapping[str, Any]) -> None:
+        """Read the names of targets and elements."""
         self.targets, self.elements = checkpoint["targets"], checkpoint["elements"]
-        # Lightning loads double precision into single, and makes it double again after that.
-        self.to(weights["mean"].dtype)
 
     @property
     def _data(self) -> MoleculeData:

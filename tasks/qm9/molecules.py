@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
-from pytorch_lightning import LightningDataModule
 
 from tasks.qm9.batches import MoleculeLoader
 from tasks.qm9.targets import Target
+from tasks.run.data import TaskData
 
 _LEAST_REST: Final = 0.01
 """Of the deviation of a target; a fit of few molecules leaves nothing."""
@@ -131,7 +131,7 @@ class Statistics:
         return cls(train.mean(axis=0), std, errors, Composition.of(values, counts))
 
 
-class MoleculeData(LightningDataModule, ABC):
+class MoleculeData(TaskData):
     """Molecules with one or several targets.
 
     Attributes:
@@ -140,6 +140,8 @@ class MoleculeData(LightningDataModule, ABC):
         split_name: Which split into training, validation and test molecules it is.
         index_name: What the numbers of the molecules are, as the name of a column.
     """
+
+    noun: ClassVar[str] = "molecules"
 
     targets: tuple[Target, ...]
     elements: Mapping[str, int]

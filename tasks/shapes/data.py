@@ -6,24 +6,24 @@ import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import ClassVar
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningDataModule
 
 from tasks.cache import CacheError, load_arrays, save_arrays
+from tasks.run.data import TaskData
+from tasks.run.parts import PARTS
 from tasks.shapes.batches import FEATURES, CloudLoader, CloudSampler, CloudTensors, Features
 from tasks.shapes.motions import MOTIONS, Motion, check_motion, move
 from tasks.shapes.patterns import Clouds, Patterns
 
-_PARTS: Final = ("train", "val", "test")
 _MIXING = 6.0
 _EVALUATED_TOGETHER = 200
 _VERSION = 1
 
 
-class Shapes(LightningDataModule):
+class Shapes(TaskData):
     """Clouds of triangles, squares, pentagons and Ls, and how many of each there are.
 
     Training, validation and test clouds come from separate streams of randomness. The test
@@ -51,6 +51,8 @@ class Shapes(LightningDataModule):
         ValueError: An argument is not among what is accepted, or the memory of the machine does
             not hold so many clouds.
     """
+
+    noun: ClassVar[str] = "clouds"
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class Shapes(LightningDataModule):
                 "one of the two."
             )
         self.patterns = patterns
-        self.clouds = dict(zip(_PARTS, (train_clouds, val_clouds, test_clouds), strict=True))
+        self.clouds = dict(zip(PARTS, (train_clouds, val_clouds, test_clouds), strict=True))
         patterns.check_memory(max(self.clouds.values()))
         self.motion, self.augment = motion, augment
         self.shift = shift * patterns.unit
@@ -99,6 +101,21 @@ class Shapes(LightningDataModule):
         self.folder = None if folder is None else Path(folder).expanduser()
         self.batch_size = batch_size
         self.seed = seed
+
+    def setup(self, stage: str | None = None) -> None:
+        """Say what the sets depend on; they are drawn when a loader is asked for.
+
+        Args:
+            stage: Given by Lightning.
+        """
+        motions = {"train": self.motion, "val": self.motion, "test": "D"}
+        laws = {
+            part: repr((self.patterns, self.seed, part, self.clouds[part], motions[part]))
+            for part in PARTS
+        }
+        if self.fresh:
+            laws["train"] += " anew in each epoch"
+        self.know_law(laws, self.clouds)
 
     @property
     def in_features(self) -> int:
@@ -122,7 +139,7 @@ class Shapes(LightningDataModule):
             part: ``train``, ``val`` or ``test``.
             epoch: Which set of the part; those of different epochs are independent.
         """
-        seed = (self.seed, _PARTS.index(part), epoch, 0)
+        seed = (self.seed, PARTS.index(part), epoch, 0)
         return self.patterns.draw(self.clouds[part], seed)
 
     def moved(self, part: str, motion: Motion, epoch: int = 0) -> Clouds:
@@ -165,7 +182,7 @@ class Shapes(LightningDataModule):
 
     def _make(self, part: str, motion: Motion, epoch: int) -> Clouds:
         generator = np.random.default_rng(
-            (self.seed, _PARTS.index(part), epoch, 1 + MOTIONS.index(motion))
+            (self.seed, PARTS.index(part), epoch, 1 + MOTIONS.index(motion))
         )
         return move(self.draw(part, epoch), motion, self.shift, generator)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,6 +52,10 @@ class ShapesModel(TaskModel):
         ("data.shapes", "model.shapes"),
         ("data.choices", "model.choices"),
     )
+
+    @classmethod
+    def wrote(cls, checkpoint: Mapping[str, Any]) -> bool:
+        return {"shapes", "choices"} <= checkpoint["hyper_parameters"].keys()
 
     def __init__(
         self,
@@ -220,18 +224,6 @@ class ShapesModel(TaskModel):
             scores.argmax(-1).cpu().numpy(),
         )
         return list(paths)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the weights are those of a network that counts.
-
-        Raises:
-            ValueError: If the checkpoint is not one of this model.
-        """
-        if not {"shapes", "choices"} <= checkpoint.get("hyper_parameters", {}).keys():
-            raise ValueError(
-                "the checkpoint was not written by the shapes task; give one from the folder "
-                "runs/NAME/checkpoints of a run of shapes."
-            )
 
     @property
     def _data(self) -> Shapes:

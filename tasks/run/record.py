@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import json
+import os
 import signal
 import threading
+from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import torch
-from lightning_fabric.plugins.io import TorchCheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from tasks.base import TaskModel
 from tasks.cache import write_atomic
 from tasks.plots import learning_curve
+from tasks.provenance import provenance
+from tasks.run.checkpoint import Diverged
+from tasks.run.folder import LAST, METRICS, RunFolder
+from tasks.run.parts import Parts
 
 _SAME_INTERRUPT = 1.0
 """Seconds in which a second signal is the same interrupt: a launcher passes its own on."""
-
-
-class Diverged(ValueError):
-    """The weights of a training are not finite any more."""
-
-
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints so that a process that is killed leaves the old one or the new one.
-
-    Lightning's own writes to the system's temporary folder, and from there to the place by a copy
-    where that is another file system.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        write_atomic(Path(path), content.getvalue())
 
 
 class Record(Callback):
@@ -49,11 +35,19 @@ class Record(Callback):
     checkpoint that is then written is one that the training would have passed; a second interrupt
     stops it at once. Where that is within an epoch, the training figures of this epoch are those of
     its second part. Where several processes train together, they stop after the same batch.
+
+    Args:
+        folder: The folder of the run.
+        results: Where the figures of a test go: the folder of the run, or one in it.
+        arguments: The arguments of the command.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: RunFolder, results: Path, arguments: Sequence[str]) -> None:
+        self.folder, self.results, self.arguments = folder, results, arguments
         self.history: list[dict[str, float]] = []
-        self._seconds = 0.0
+        self.weights = "best"
+        self._seconds = self._cpu_seconds = 0.0
+        self._cpu_since = 0.0
         self._since: float | None = None
         self._validated = False
         self._interrupted: float | None = None  # when
@@ -61,7 +55,6 @@ class Record(Callback):
         self._consistent = False
         self._handlers: dict[int, Any] = {}
         self._group: Any = None
-        self._folder = Path()
         self._first = True
 
     @property
@@ -69,9 +62,14 @@ class Record(Callback):
         """Seconds of training so far, all resumed parts together."""
         return self._seconds + (0.0 if self._since is None else monotonic() - self._since)
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor seconds of training so far, those of processes that read data included."""
+        now = 0.0 if self._since is None else _processor_time() - self._cpu_since
+        return self._cpu_seconds + now
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the folder: where several processes train together, that of the first."""
-        self._folder = Path(trainer.log_dir or ".")
+        """Look which of several processes this is."""
         self._first = trainer.is_global_zero
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -88,7 +86,7 @@ class Record(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock, and listen to interrupts."""
-        self._since = monotonic()
+        self._since, self._cpu_since = monotonic(), _processor_time()
         self._interrupted, self._stopping, self._consistent = None, False, False
         if trainer.world_size > 1:  # The signals are compared in the memory of the host.
             self._group = torch.distributed.new_group(backend="gloo")
@@ -138,8 +136,8 @@ class Record(Callback):
         if not all(weight.isfinite().all() for weight in pl_module.parameters()):
             raise Diverged(
                 f"the training diverged in epoch {trainer.current_epoch}: the weights are not "
-                f"finite. Those before are in {self._folder / 'checkpoints'}; start again with a "
-                "lower model.learning_rate, or with gradients clipped by "
+                f"finite. Those before are in {self.folder.path / 'checkpoints'}; start again "
+                "with a lower model.learning_rate, or with gradients clipped by "
                 "trainer.gradient_clip_val."
             )
         row = {"epoch": float(trainer.current_epoch + 1), "seconds": self.seconds}
@@ -164,13 +162,16 @@ class Record(Callback):
         self._end()
         if isinstance(exception, Diverged):
             return
-        last = self._folder / "checkpoints" / "last.ckpt"
         # A checkpoint of several processes is the work of all, and others may be lost.
         if self._consistent and (self._stopping or trainer.world_size == 1):
-            trainer.save_checkpoint(last)
-        if not (self._folder / "config.yaml").exists():
+            try:
+                trainer.save_checkpoint(self.folder.path / LAST)
+            except Diverged as error:
+                trainer.print(f"Stopped: {error}")
+                return
+        if not self.folder.config.exists():
             return
-        message = f"Stopped. Go on with: lie-attention fit --resume {self._folder}"
+        message = f"Stopped. Go on with: lie-attention fit --resume {self.folder}"
         if self._stopping or trainer.world_size == 1:
             trainer.print(message)
         else:
@@ -178,7 +179,7 @@ class Record(Callback):
 
     def _end(self) -> None:
         """Stop the clock, and leave interrupts to others."""
-        self._seconds, self._since = self.seconds, None
+        self._seconds, self._cpu_seconds, self._since = self.seconds, self.cpu_seconds, None
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
@@ -206,28 +207,35 @@ class Record(Callback):
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, TaskModel)
-        folder = self._folder
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "metrics.json"
         results = pl_module.results()
+        wrong = [name for name, value in results.items() if _is_wrong(value)]
+        if wrong:
+            raise ValueError(
+                f"the test gives no finite number for {', '.join(wrong)}, so nothing is written: "
+                "the network or its data overflow. Train again with a lower model.learning_rate."
+            )
         constant = results.get(f"test/{pl_module.criterion}_constant")
-        files = pl_module.draw(folder)
+        files = pl_module.draw(self.results)
+        path = self.results / METRICS
         metrics: dict[str, Any] = {
             **results,
             "parameters": sum(p.numel() for p in pl_module.parameters()),
+            "weights": self.weights,
         }
         training: dict[str, Any] = {
             "train/seconds": self.seconds,
+            "train/cpu_seconds": self.cpu_seconds,
             "train/threads": torch.get_num_threads(),
+            "provenance": self._provenance(),
             "history": self.history,
         }
-        if path.exists():  # Written by the training, all of which it saw.
-            before = json.loads(path.read_text())
-            if len(before.get("history", [])) > len(self.history):
-                training = {name: before[name] for name in training}
+        if self.folder.metrics.exists():  # Written by the training, all of which it saw.
+            before = json.loads(self.folder.metrics.read_text())
+            if len(before.get("history", [])) >= len(self.history):
+                training = {name: before[name] for name in training if name in before}
                 self.history = training["history"]
         if self.history:
-            curve = folder / "learning_curve.png"
+            curve = self.results / "learning_curve.png"
             learning_curve(
                 curve,
                 self.history,
@@ -237,22 +245,51 @@ class Record(Callback):
             )
             files.insert(0, curve)
             metrics |= training
-        write_atomic(path, (json.dumps(metrics, indent=2) + "\n").encode())
+        write_atomic(path, (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode())
+        for logger in trainer.loggers:
+            numbers = {name: each for name, each in results.items() if isinstance(each, float)}
+            logger.log_metrics(numbers, trainer.global_step)
         trainer.print("\n".join(pl_module.summary()))
+        if self.weights != "best":
+            trainer.print("These are the last weights: none were ever validated.")
         trainer.print(f"Written: {', '.join(str(file) for file in [path, *files])}")
 
+    def _provenance(self) -> dict[str, Any]:
+        return {**provenance(self.arguments), "cpu_seconds": self.cpu_seconds}
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep which rows the weights are trained, validated and tested on."""
+        parts: Parts | None = getattr(trainer.datamodule, "parts", None)  # type: ignore[attr-defined]
+        checkpoint["parts"] = None if parts is None else parts.state_dict()
+
     def state_dict(self) -> dict[str, Any]:
-        """The history and the clock, for a checkpoint."""
-        return {"history": self.history, "seconds": self.seconds}
+        """The history and the clocks, for a checkpoint."""
+        return {
+            "history": self.history,
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint; the best, which is tested at the end, may be an early one."""
         if len(state_dict["history"]) > len(self.history):
             self.history = state_dict["history"]
             self._seconds = state_dict["seconds"]
+            self._cpu_seconds = state_dict.get("cpu_seconds", 0.0)
 
 
 def _end_by_term() -> None:
     """Take the signal TERM from Lightning, which would answer it by leaving with status 0."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _processor_time() -> float:
+    """Processor seconds of this process, and of those that it has started and waited for."""
+    return sum(os.times()[:4])
+
+
+def _is_wrong(value: Any) -> bool:
+    return isinstance(value, float) and not isfinite(value)

@@ -1,0 +1,139 @@
+"""The parser of configurations: a class that is named brings its own defaults."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, NoReturn
+from unittest.mock import patch
+
+from jsonargparse import Namespace
+from jsonargparse._typehints import ActionTypeHint, is_subclass_spec
+from jsonargparse._util import NestedArg
+from pytorch_lightning.cli import LightningArgumentParser
+
+from tasks.errors import UserError
+
+__all__ = ["CLASS_KEYS", "Parser"]
+
+CLASS_KEYS = {
+    "group": ("liegroups", "LieGroup"),
+    "invariant": ("liegroups", "Invariant"),
+    "lift": ("liegroups", "Sampler"),
+    "kernel": ("attention", "Kernel"),
+    "content": ("attention", "Content"),
+    "location": ("attention", "Location"),
+    "normalizer": ("attention", "Normalizer"),
+    "network": ("tasks.md17", "EnergyNetwork"),
+    "property_network": ("tasks.qm9", "PropertyNetwork"),
+    "counter": ("tasks.shapes", "CountingNetwork"),
+    "source": ("tasks.md17", "Source"),
+    "field": ("tasks.dynamics", "LearnedField"),
+    "system": ("tasks.dynamics", "System"),
+    "integrator": ("tasks.dynamics", "Integrator"),
+    "loss": ("tasks.dynamics", "Loss"),
+    "head": ("attention", "Head"),
+}
+"""Keys of a configuration that name a class, where ours live, and what the class must be."""
+
+
+class Parser(LightningArgumentParser):
+    """A parser in which naming a class replaces what was there, and whose errors say what to do.
+
+    A setting that names a class, by ``NAME`` or by ``{class_path: NAME, init_args: ...}``, starts
+    from the defaults of that class, whatever class or settings the key had before: by default, in
+    an earlier configuration, or earlier on the command line. A setting within it, as in
+    ``--model.network.width 8``, changes the class that is there.
+    """
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Namespace:  # type: ignore[override]
+        """Parse the command line."""
+        with _named_classes_start_afresh():
+            return super().parse_args(*args, **kwargs)
+
+    def parse_object(self, *args: Any, **kwargs: Any) -> Namespace:
+        """Parse a nested mapping."""
+        with _named_classes_start_afresh():
+            return super().parse_object(*args, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise a short error in place of printing the usage."""
+        raise UserError(explain(message)) from ex
+
+
+@contextmanager
+def _named_classes_start_afresh() -> Iterator[None]:
+    """Keep jsonargparse from handing the settings of one class on to another.
+
+    Where the class of a key changes, jsonargparse drops the settings that the new class does not
+    accept and keeps the others: values that nobody chose for it. It has no option for that, so two
+    of its functions are exchanged while a parser runs.
+    """
+    check = ActionTypeHint._check_type
+
+    def check_type(
+        self: ActionTypeHint,
+        value: Any,
+        append: bool = False,
+        cfg: Namespace | None = None,
+        mode: str | None = None,
+    ) -> Any:
+        return check(self, value, append, cfg if append or _is_a_change(value) else None, mode)
+
+    with (
+        patch.object(ActionTypeHint, "_check_type", check_type),
+        patch.object(
+            ActionTypeHint, "discard_init_args_on_class_path_change", staticmethod(_discard)
+        ),
+    ):
+        yield
+
+
+def _is_a_change(value: Any) -> bool:
+    """Whether a value changes something of what is there, and does not stand for itself."""
+    if isinstance(value, NestedArg):
+        return True
+    return isinstance(value, Mapping | Namespace) and "class_path" not in value
+
+
+def _discard(merged_by: object, before: Any, after: Any) -> None:
+    """Forget the settings that a class had, where the new ones are merged into them.
+
+    By then a class of which only some settings were changed has all of them.
+    """
+    if not isinstance(before, Namespace):
+        return
+    if isinstance(merged_by, ActionTypeHint):  # They are the settings of one class.
+        for key in list(vars(before)):
+            before.pop(key)
+        return
+    for key in list(before.keys(branches=True)):
+        old, new = before.get(key), after.get(key)
+        if is_subclass_spec(old) and is_subclass_spec(new):
+            old.pop("init_args", None)
+            old.pop("dict_kwargs", None)
+
+
+def explain(message: str) -> str:
+    """Say a parser's message in one paragraph, with what would be accepted."""
+    key = re.search(r'(?:key|option|group) "([\w.]+)"', message)
+    unknown = re.search(r"Expected a dot import path string: (\S+)", message)
+    kind = CLASS_KEYS.get(key[1].rsplit(".", 1)[-1]) if key else None
+    if key and unknown and kind:
+        module = import_module(kind[0])
+        base: type = getattr(module, kind[1])
+        known = [
+            name
+            for name in module.__all__
+            if inspect.isclass(found := getattr(module, name))
+            and issubclass(found, base)
+            and not inspect.isabstract(found)
+        ]
+        return (
+            f"{key[1]}: {unknown[1]!r} is not known; accepted: {', '.join(known)}, or the dotted "
+            f"path of your own {base.__name__}, such as my_package.My{base.__name__}."
+        )
+    return " ".join(message.split())

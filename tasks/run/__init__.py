@@ -1,0 +1,1 @@
+"""The folder of a run: what it holds, who may write to it, what is trusted of it."""
