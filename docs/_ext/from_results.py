@@ -53,16 +53,20 @@ def cell(value: Any, form: str) -> str:
 
 
 def span(rows: Sequence[Mapping[str, Any]]) -> str:
-    """When the rows of a table were measured, or derived from others, and of which commits."""
+    """When the rows of a table, or those that they are derived from, were measured, and by what."""
+    source = next((row["sources"] for row in rows if row.get("sources", "").endswith(".json")), "")
+    if source:
+        measured = json.loads((RESULTS.parent / source).read_text())["rows"]
+        return f"Derived from {source}. {span(measured)}"
     known = [row for row in rows if UNKNOWN not in (row["date"], row["commit"])]
     if not known:
         return "Date and commit of these rows were not recorded."
     dates = sorted({row["date"] for row in known})
     commits = sorted({row["commit"] for row in known})
-    verb = "Derived" if "sources" in known[0] else "Measured"
-    text = f"{verb} {' to '.join(dict.fromkeys((dates[0], dates[-1])))} at {', '.join(commits)}"
+    between = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    text = f"Measured {between} at {', '.join(commits)}"
     if len(known) < len(rows):
-        text += f"; of {len(rows) - len(known)} of {len(rows)} rows this was not recorded"
+        text += f"; not recorded for {len(rows) - len(known)} of {len(rows)} rows"
     return f"{text}."
 
 
