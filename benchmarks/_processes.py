@@ -20,6 +20,8 @@ from typing import IO, Any, NamedTuple
 
 import torch
 
+from tasks.provenance import processor_seconds
+
 Row = dict[str, Any]
 
 MEMORY_LIMIT = 12 * 2**30
@@ -53,6 +55,7 @@ class Worker:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.times: list[tuple[float, float, float]] = []
+        self.cpu_seconds = 0.0
 
     def ask(self, question: str) -> Row:
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -60,7 +63,7 @@ class Worker:
             print(question, file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
-            raise Failed(f"ended with status {self.process.wait()}")
+            raise Failed(f"ended with status {self.join()}")
         row = json.loads(answer)
         if "failed" in row:
             raise Failed(row["failed"])
@@ -72,8 +75,17 @@ class Worker:
 
     def end(self) -> Row:
         row = self.ask("end")
-        self.process.wait()
+        self.join()
         return row
+
+    def join(self, *, kill: bool = False) -> int:
+        """Wait for the end, count what the process took, and give its status."""
+        before = processor_seconds()
+        if kill:  # Which also collects one that has ended.
+            self.process.kill()
+        status = self.process.wait()
+        self.cpu_seconds += processor_seconds() - before
+        return status
 
 
 def take_turns(cases: Sequence[Row], repeats: int, *, warm_up: bool = True) -> list[Row]:
@@ -88,7 +100,7 @@ def take_turns(cases: Sequence[Row], repeats: int, *, warm_up: bool = True) -> l
         For each case the medians of its seconds and of those that it had a processor, its peak
         memory and that of a process which has loaded the libraries, its facts, and ``ratio`` of
         its processor seconds, on a GPU its seconds, forward and backward to those of the first
-        case, the median over the rounds.
+        case, the median over the rounds; and ``cpu_seconds``, those of its whole process.
         A case that fails has ``failed``.
     """
     workers: list[Worker] = []
@@ -107,8 +119,8 @@ def take_turns(cases: Sequence[Row], repeats: int, *, warm_up: bool = True) -> l
                 worker.times.clear()
     for worker, row in zip(workers, rows, strict=True):
         if "failed" in row:
-            worker.process.kill()
-            worker.process.wait()
+            worker.join(kill=True)
+            row["cpu_seconds"] = digits(worker.cpu_seconds)
             continue
         facts = worker.end()
         forward, both, cpu = zip(*worker.times, strict=True)
@@ -116,6 +128,7 @@ def take_turns(cases: Sequence[Row], repeats: int, *, warm_up: bool = True) -> l
         row["seconds_forward_backward"] = digits(median(both))
         row["cpu_seconds_forward_backward"] = digits(median(cpu))
         row.update(facts)
+        row["cpu_seconds"] = digits(worker.cpu_seconds)
         if "failed" not in rows[0]:
             # What else a machine does falls on one case of a round: processor time is free of it.
             kind = 1 if cases[0].get("device") == "cuda" else 2

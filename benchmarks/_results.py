@@ -1,62 +1,66 @@
-"""Result files: what was measured, where, when and by which command."""
+"""Result files: rows of figures, each with where it comes from and what it cost.
+
+results/README.md describes them.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import subprocess
 import sys
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
+from tasks.provenance import FIELDS, UNKNOWN, commit, provenance, recorded
 
 ROOT = Path(__file__).resolve().parent.parent
 
+Row = dict[str, Any]
 
-def write(name: str, rows: Sequence[dict[str, object]], notes: str) -> Path:
-    """Write ``results/NAME.json`` and return its path."""
+commit()  # The tree may change while a benchmark runs: what runs is what was there at its start.
+
+
+def stamped(row: Row) -> Row:
+    """A row that this command has just made, with where it comes from.
+
+    Args:
+        row: The row, with the ``cpu_seconds`` that were spent on its figures.
+    """
+    origin = provenance(sys.argv, "python") | {"cpu_seconds": row["cpu_seconds"]}
+    return {key: value for key, value in row.items() if key not in FIELDS} | {
+        name: origin[name] for name in FIELDS
+    }
+
+
+def spent(rows: Iterable[Row]) -> float | str:
+    """The processor seconds of rows together; unknown where those of one are."""
+    each = [row.get("cpu_seconds", UNKNOWN) for row in rows]
+    return UNKNOWN if UNKNOWN in each else round(sum(each), 1)
+
+
+def read(name: str) -> list[Row]:
+    """The rows of ``results/NAME.json`` as they were recorded; none where it is not there."""
+    path = ROOT / "results" / f"{name}.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [row | recorded(row) for row in rows]
+
+
+def write(name: str, rows: Sequence[Row], notes: str) -> Path:
+    """Write ``results/NAME.json`` and return its path.
+
+    Raises:
+        ValueError: A row does not say where it comes from.
+    """
+    for row in rows:
+        missing = [field for field in FIELDS if field not in row]
+        if missing:
+            raise ValueError(f"{name}: no {', '.join(missing)} in {row}; stamped() adds them.")
     path = ROOT / "results" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "command": " ".join(["python", *map(_shown, sys.argv)]),
-        "commit": _commit(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}",
-        "date": date.today().isoformat(),
-        "notes": notes,
-        "rows": list(rows),
-    }
+    content = {"notes": notes, "rows": list(rows)}
     # In one step, so that whoever reads it meanwhile, or stops this, finds a whole file.
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     temporary.replace(path)
     return path
-
-
-def _commit() -> str:
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-        )
-    except OSError:  # A machine without git.
-        return ""
-    return found.stdout.strip()
-
-
-def _shown(argument: str) -> str:
-    """An argument as it is on every machine: of a path from the root, its last part."""
-    path = Path(argument)
-    if not path.is_absolute():
-        return argument
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

@@ -47,7 +47,7 @@ sys.path.append(sys.path.pop(0))
 
 from _peers import PEERS, Peer, equivariance, versions
 from _processes import Row, Run, digits, serve, take_turns
-from _results import write
+from _results import stamped, write
 
 from attention import (
     BACKENDS,
@@ -60,6 +60,7 @@ from attention import (
     Sum,
 )
 from liegroups import SE3, T3, Distance, Haar
+from tasks.provenance import processor_seconds
 
 IN_FEATURES = 15
 REPEATS = 5
@@ -273,7 +274,7 @@ def speed(molecules: str, repeats: int) -> None:
         "and with the padding of the molecules to the largest. The public code's figures were "
         "measured on another day on a machine of the same kind."
     )
-    print(f"Written: {write('attention/speed', rows, notes)}")
+    print(f"Written: {write('attention/speed', [stamped(row) for row in rows], notes)}")
 
 
 def dense_backends() -> list[str]:
@@ -341,7 +342,7 @@ def growth(sizes: dict[int, int]) -> None:
         f"{REFERENCE_POINTS} points."
     )
     if sizes == SIZES:
-        print(f"Written: {write('attention/growth', rows, notes)}")
+        print(f"Written: {write('attention/growth', [stamped(row) for row in rows], notes)}")
 
 
 def fitted(rows: list[Row], quantity: str, start: int) -> float | None:
@@ -402,7 +403,7 @@ def peers(molecules: str, repeats: int) -> None:
         "where that is zero too, the network does not look at the positions."
         + "".join(f" Not installed: {name}." for name in missing)
     )
-    print(f"Written: {write('attention/peers', rows, notes)}")
+    print(f"Written: {write('attention/peers', [stamped(row) for row in rows], notes)}")
 
 
 # --- gpu --------------------------------------------------------------------------------------
@@ -459,7 +460,7 @@ def gpu(sizes: list[int], repeats: int, device: str) -> None:
         "equivariance_error is in units of the deviation over 32 random clouds of 64 points."
     )
     if device == "cuda":
-        print(f"Written: {write('attention/gpu', rows, notes)}")
+        print(f"Written: {write('attention/gpu', [stamped(row) for row in rows], notes)}")
 
 
 def matrix_rate(device: str, dtype: str) -> float:
@@ -500,6 +501,7 @@ def tf32(device: str, backends: list[str], size: Row) -> list[Row]:
     for backend in backends:
         network = network_of(replace(case, backend=backend))
         for precision in ("highest", "high"):
+            started = processor_seconds()
             torch.set_float32_matmul_precision(precision)
             try:
                 found: Row = equivariance(network, features, positions, None)
@@ -513,7 +515,8 @@ def tf32(device: str, backends: list[str], size: Row) -> list[Row]:
                 "tf32": precision == "high",
                 "is_default": precision == default,
             }
-            rows.append(row | found)
+            spent = digits(processor_seconds() - started)
+            rows.append(row | found | {"cpu_seconds": spent})
     torch.set_float32_matmul_precision(default)
     return rows
 

@@ -30,7 +30,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from _processes import digits
-from _results import write
+from _results import stamped, write
 from ase import Atoms
 from ase.db import connect
 from ase.io.jsonio import encode
@@ -39,6 +39,7 @@ from tqdm import tqdm
 from attention import DotProduct, SharedLocationMLP, Sum
 from liegroups import SE3, Distance
 from tasks.molecules import Database
+from tasks.provenance import processor_seconds
 from tasks.qm9 import QM9Model
 
 _SUFFIXES = {"SQLite": ".db", "LMDB": ".aselmdb"}
@@ -68,9 +69,11 @@ def main() -> None:
                 unfinished.rename(path)
             row = {"database": name, "molecules": given.molecules}
             row["file_mb"] = round(path.stat().st_size / 2**20)
+            started = processor_seconds()
             for case in ("index", "train"):
                 row |= run(case, path)
-            rows.append(row)
+            row["cpu_seconds"] = round(processor_seconds() - started, 1)
+            rows.append(stamped(row))
     notes = (
         "Made-up molecules of 9 to 27 atoms of H, C, N, O and F, 18 on average. One process and "
         "one thread; a network of 128 features and 4 layers, batches of 96. Seconds and rates by "

@@ -2,6 +2,7 @@
 
     python benchmarks/dynamics.py                        # what is missing of the whole table
     python benchmarks/dynamics.py --models lie-small --sizes 10 100 --seeds 0
+    python benchmarks/dynamics.py summary                # the medians anew
     python benchmarks/dynamics.py cost                   # time and memory of a training step
 
 Rows go to results/dynamics/data_efficiency.json as they are found; the medians of each model and
@@ -22,9 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -33,7 +32,7 @@ import torch
 sys.path.append(sys.path.pop(0))
 
 from _processes import Run, serve, take_turns
-from _results import ROOT, write
+from _results import Row, read, spent, stamped, write
 
 from attention import (
     InvariantHead,
@@ -65,7 +64,6 @@ from tasks.dynamics import (
 )
 from tasks.dynamics.plots import PUBLISHED
 
-Row = dict[str, Any]
 Maker = Callable[[System], LearnedField]
 
 SIZES = (10, 25, 50, 100, 400, 1000, 3000, 10_000)
@@ -76,15 +74,17 @@ NAME = "dynamics/data_efficiency"
 NOTES = (
     "Springs of 6 particles, one stretch of 5 points a system, tested from time 0 on test_systems "
     "systems with RK4 steps of 0.01 in single precision. mse_5 and mse_100: mean squared error of "
-    "positions and momenta over the first 5 and 100 points; null: a roll-out diverged. seconds: "
-    "training; cpu_seconds: those that the process had a processor. steps: of AdamW on batches of "
+    "positions and momenta over the first 5 and 100 points; null: a roll-out diverged. seconds and "
+    "cpu_seconds: training. steps: of AdamW on batches of "
     "100 at a learning rate of 1e-3 with cosine in single precision, or of 20 iterations of L-BFGS "
     "on all systems in double precision. A seed changes the training systems as well as the "
     "weights."
 )
 SUMMARY_NOTES = (
     "Medians over the seeds of data_efficiency.json; published: those of LieTransformer, for "
-    "lieconv of LieConv, for FC of FC, for OGN and HOGN of the graph network."
+    "lieconv of LieConv, for FC of FC, for OGN and HOGN of the graph network. "
+    "cpu_seconds_of_a_run, cpu_seconds_of_N with N systems: medians of a training; cpu_seconds: "
+    "all of them together."
 )
 
 SMALL = partial(LieHamiltonian, feature_scale=0.1, width=32, layers=1, heads=8)
@@ -239,13 +239,14 @@ def summarize(rows: Iterable[Row]) -> list[Row]:
             "parameters": group[0]["parameters"],
             "train_systems": size,
             "seeds": len(group),
-            "cpu_seconds": median(row["cpu_seconds"] for row in group),
+            "cpu_seconds_of_a_run": median(row["cpu_seconds"] for row in group),
         }
         curve = PUBLISHED.get(ENTRIES[model].published or "", {})
         for place, key in enumerate(("mse_5", "mse_100")):
             middle = median(inf if row[key] is None else row[key] for row in group)
             line[key] = None if middle == inf else middle
             line[f"published_{key}"] = curve[size][place] if size in curve else None
+        line["cpu_seconds"] = spent(group)
         found.append(line)
     return found
 
@@ -260,13 +261,18 @@ def across(lines: Sequence[Row], sizes: Sequence[int] = (10, 100, 1000)) -> list
         if line["train_systems"] in sizes:
             for key in ("mse_5", "mse_100"):
                 row[f"{key}_of_{line['train_systems']}"] = line[key]
+            row[f"cpu_seconds_of_{line['train_systems']}"] = line["cpu_seconds_of_a_run"]
             row["seeds"] = min(line["seeds"], row.get("seeds", line["seeds"]))
+            row["cpu_seconds"] = spent([line, {"cpu_seconds": row.get("cpu_seconds", 0.0)}])
     return [row for row in found.values() if "seeds" in row]
 
 
-def rows_of(path: Path) -> list[Row]:
-    """The rows that stand in a result file."""
-    return list(json.loads(path.read_text())["rows"]) if path.exists() else []
+def write_medians(rows: Sequence[Row]) -> None:
+    """Write the files that are made from the rows of the sweep."""
+    lines = summarize(rows)
+    for name, found in (("summary", lines), ("models", across(lines))):
+        made = [stamped(line | {"sources": f"results/{NAME}.json"}) for line in found]
+        write(f"dynamics/{name}", made, SUMMARY_NOTES)
 
 
 def sweep(
@@ -277,24 +283,21 @@ def sweep(
     test_systems: int | None,
 ) -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning.*")
-    path, known = ROOT / "results" / f"{NAME}.json", list(ENTRIES)
+    known = list(ENTRIES)
     for seed in seeds:
         for size in sizes:
             for name in models:
                 key = (name, size, seed)
-                rows = rows_of(path)
-                if key in {(r["model"], r["train_systems"], r["seed"]) for r in rows}:
+                if key in {(r["model"], r["train_systems"], r["seed"]) for r in read(NAME)}:
                     continue
                 row = measure(name, size, seed, steps, test_systems)
                 print(row, flush=True)
                 rows = sorted(
-                    [*rows_of(path), row],
+                    [*read(NAME), stamped(row)],
                     key=lambda r: (known.index(r["model"]), r["train_systems"], r["seed"]),
                 )
                 write(NAME, rows, NOTES)
-                lines = summarize(rows)
-                write("dynamics/summary", lines, SUMMARY_NOTES)
-                write("dynamics/models", across(lines), SUMMARY_NOTES)
+                write_medians(rows)
 
 
 # ---- time and memory of a step ---------------------------------------------------------------
@@ -339,10 +342,11 @@ def cost(repeats: int, threads: int) -> None:
     notes = (
         f"A training step on {BATCH} springs of 6 particles, stretches of 5 points: loss, "
         f"gradient, step of AdamW. Medians of {repeats} after a warm-up; the cases take turns. "
-        "cpu_seconds are those of all threads. peak_mb is that of the whole process, of which "
-        "baseline_mb are torch and this package. ratio: of cpu_seconds to those of the first case."
+        "Processor seconds are those of all threads. peak_mb is that of the whole process, of "
+        "which baseline_mb are torch and this package. ratio: of processor seconds to those of the "
+        "first case."
     )
-    write("dynamics/cost", rows, notes)
+    write("dynamics/cost", [stamped(row) for row in rows], notes)
 
 
 def build(case: Row) -> Run:
@@ -372,7 +376,7 @@ def build(case: Row) -> Run:
 def main() -> None:
     known = list(ENTRIES)
     parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["sweep", "cost"], default="sweep")
+    parser.add_argument("what", nargs="?", choices=["sweep", "summary", "cost"], default="sweep")
     parser.add_argument("--models", nargs="+", choices=known, default=known)
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
@@ -383,6 +387,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.what == "cost":
         cost(given.repeats, given.threads)
+    elif given.what == "summary":
+        write_medians(read(NAME))
     else:
         sweep(given.models, given.sizes, given.seeds, given.steps, given.test_systems)
 

@@ -13,7 +13,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import yaml
-from _results import ROOT, write
+from _results import ROOT, Row, write
+
+from tasks.provenance import recorded
 
 CONFIG = "tasks/configs/md17/accurate.yaml"
 
@@ -28,7 +30,7 @@ def main() -> None:
         print(f"skipped: there is no run {runs[0]}; train one by {CONFIG}")
         return
     usual = yaml.safe_load((ROOT / CONFIG).read_text())["model"]["network"]["init_args"]
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for run in runs:
         metrics = json.loads((run / "metrics.json").read_text())
         config = yaml.safe_load((run / "config.yaml").read_text())
@@ -53,9 +55,10 @@ def main() -> None:
                 "epochs": epochs,
                 "seconds": round(metrics["train/seconds"]),
                 "seed": config["seed_everything"],
-                "command": f"lie-attention fit --config {CONFIG} --data.molecule "
+                "repeat_by": f"lie-attention fit --config {CONFIG} --data.molecule "
                 f"{metrics['molecule']} {other}--trainer.max_epochs {epochs} "
                 "--data.source.folder FOLDER_OF_THE_ARCHIVE",
+                **recorded(metrics.get("provenance", {})),
             }
         )
     print(write("md17/accuracy", rows, given.notes))

@@ -32,7 +32,7 @@ from time import process_time
 from typing import Any
 
 import torch
-from _results import write
+from _results import Row, stamped, write
 from torch import Tensor
 
 import liegroups as lg
@@ -232,9 +232,7 @@ def _seconds(run: Callable[[], object]) -> float:
     return seconds
 
 
-def measure(
-    name: str, batch: int, libraries: list[str], slow: set[tuple[str, ...]]
-) -> list[dict[str, object]]:
+def measure(name: str, batch: int, libraries: list[str], slow: set[tuple[str, ...]]) -> list[Row]:
     """One row a library, operation and direction, for one group and batch."""
     group = GROUPS[name]
     generator = torch.Generator().manual_seed(0)
@@ -242,7 +240,7 @@ def measure(
     cases = {
         library: LIBRARIES[library][0](name, a, group.exp(a), group.exp(b)) for library in libraries
     }
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for operation in OPERATIONS:
         for direction, prepare in (("forward", _forward), ("backward", _with_backward)):
             runs = {}
@@ -252,11 +250,13 @@ def measure(
                 if operation in cases[library] and known and not (numpy and direction != "forward"):
                     runs[library] = prepare(cases[library][operation])
             times: dict[str, list[float]] = {library: [] for library in runs}
+            spent = dict.fromkeys(runs, 0.0)
             for repeat in range(REPEATS[batch] + 1):
                 for library, run in runs.items():
                     # The first is a warm-up; two are enough of what takes seconds.
                     if len(times[library]) < 2 or sum(times[library]) < LIMIT / 4:
                         seconds = _seconds(run)
+                        spent[library] += seconds
                         if repeat:
                             times[library].append(seconds)
             for library, found in times.items():
@@ -264,19 +264,22 @@ def measure(
                 if seconds * 1000 > LIMIT and batch == 1_000:
                     slow.add((library, name, operation))
                 rows.append(
-                    {
-                        "library": library,
-                        "group": name,
-                        "operation": operation,
-                        "batch": batch,
-                        "direction": direction,
-                        "seconds": float(f"{seconds:.4g}"),
-                    }
+                    stamped(
+                        {
+                            "library": library,
+                            "group": name,
+                            "operation": operation,
+                            "batch": batch,
+                            "direction": direction,
+                            "seconds": float(f"{seconds:.4g}"),
+                            "cpu_seconds": float(f"{spent[library]:.4g}"),
+                        }
+                    )
                 )
     return rows
 
 
-def table(rows: list[dict[str, object]]) -> str:
+def table(rows: list[Row]) -> str:
     """Our time over that of the fastest peer, row by row."""
     keys = ("group", "batch", "operation", "direction")
     lines = [f"{'':36} {'ours':>10} {'fastest peer':>28} {'ratio':>6}"]

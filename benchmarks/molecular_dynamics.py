@@ -24,12 +24,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
-from _results import write
+from _results import Row, stamped, write
 from ase import Atoms
 from threadpoolctl import threadpool_limits
 
 from tasks.md17.calculator import Calculator
 from tasks.md17.dynamics import Dynamics, draw_course, run_dynamics
+from tasks.provenance import processor_seconds
 
 _CONFIG = "tasks/configs/md17/accurate.yaml"
 _ROUNDS, _STEPS = 5, 40
@@ -103,6 +104,7 @@ def main() -> None:
     except ImportError:
         pass
     seconds: dict[str, list[float]] = {name: [] for name in calculators}
+    spent = dict.fromkeys(calculators, 0.0)
     with threadpool_limits(1):
         for turn in range(_ROUNDS + 1):
             for name, calculator in calculators.items():
@@ -111,8 +113,10 @@ def main() -> None:
                 for frame in frames:
                     atoms.positions = frame
                     atoms.get_forces()
+                taken = process_time() - start
+                spent[name] += taken
                 if turn:  # The first is to warm up.
-                    seconds[name].append(process_time() - start)
+                    seconds[name].append(taken)
     parameters = sum(p.numel() for p in calculators["ours"].network.parameters())
     counts = {name: parameters for name in calculators if name.startswith("ours")}
     if given.mace is not None:
@@ -127,6 +131,7 @@ def main() -> None:
                     }
                 )
             )
+            started = processor_seconds()
             found = subprocess.run(
                 [str(given.mace), "-c", _MACE, str(path)],
                 capture_output=True,
@@ -139,18 +144,22 @@ def main() -> None:
         result = json.loads(found.stdout.splitlines()[-1])
         seconds["MACE (mace-torch)"] = result["rounds"]
         counts["MACE (mace-torch)"] = result["parameters"]
-    rows: list[dict[str, object]] = [
+        spent["MACE (mace-torch)"] = processor_seconds() - started
+    rows: list[Row] = [
         {
             "model": name,
             "parameters": counts.get(name),
             "steps_per_second": round(_STEPS / median(times), 1),
+            "cpu_seconds": round(spent[name], 2),
         }
         for name, times in seconds.items()
     ]
     row = rows[1]
     atoms = Atoms(known.charges, known.positions)
     atoms.calc = calculators[str(row["model"])]
+    started = processor_seconds()
     course = run_dynamics(atoms, settings)
+    row["cpu_seconds"] += round(processor_seconds() - started, 2)
     row |= {
         "picoseconds": round(float(course.table[-1, 0]), 3),
         "drift_mev_per_atom_per_ps": float(f"{course.drift:.3g}"),
@@ -166,7 +175,7 @@ def main() -> None:
         "rows and xTB taking turns. MACE has random weights: 2 interactions of 32x0e + 32x1o, "
         "correlation 3, radius 5 Å, as ours."
     )
-    print(write("md17/nve", rows, notes))
+    print(write("md17/nve", [stamped(row) for row in rows], notes))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ import torch
 # Beside this file is one with the name of a package that it needs: look for packages first.
 sys.path.append(sys.path.pop(0))
 
-from _results import ROOT, write
+from _results import Row, read, stamped, write
 from torch import Tensor
 from torch.nn.functional import l1_loss
 
@@ -88,9 +88,8 @@ from liegroups import (
     TetrahedralGroup,
 )
 from tasks.averaging import WeightAverage
+from tasks.provenance import processor_seconds
 from tasks.qm9 import QM9, TARGETS, ChannelwiseProperty, QM9Model
-
-Row = dict[str, Any]
 
 INTENSIVE = ("gap", "homo", "lumo", "mu")
 """Targets that are a mean over the atoms, not a sum."""
@@ -228,26 +227,28 @@ class Call(pl.Callback):
 
     def __init__(self, path: Path, end: float, every: float = 60.0) -> None:
         self.path, self.end, self.every = path, end, every
-        self.seconds = 0.0
+        self.seconds = self.cpu_seconds = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
-        self._since, self._saved = clock(model.device), monotonic()
+        self._since, self._cpu_since = clock(model.device), process_time()
+        self._saved = monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, model: pl.LightningModule, *_: Any) -> None:
         now = monotonic()
         done = trainer.global_step == trainer.max_steps
         if done or now > min(self.end, self._saved + self.every):
-            time = clock(model.device)
+            time, cpu_time = clock(model.device), process_time()
             self.seconds += time - self._since
-            self._since, self._saved = time, now
+            self.cpu_seconds += cpu_time - self._cpu_since
+            self._since, self._cpu_since, self._saved = time, cpu_time, now
             trainer.save_checkpoint(self.path)
             trainer.should_stop = now > self.end
 
     def state_dict(self) -> dict[str, float]:
-        return {"seconds": self.seconds}
+        return {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        self.seconds = state["seconds"]
+        self.seconds, self.cpu_seconds = state["seconds"], state["cpu_seconds"]
 
 
 def trainer(settings: Namespace, steps: int, *callbacks: pl.Callback) -> pl.Trainer:
@@ -319,7 +320,7 @@ def train(
         return None
     model.load_state_dict(kept["state_dict"])  # The average.
     error, clouds = test(model, data)
-    split = data.split
+    split, spent = data.split, kept["callbacks"][call.state_key]
     return {
         "network": network,
         "target": target,
@@ -332,12 +333,13 @@ def train(
         "equivariance_error": invariance_error(model.network.cpu(), *clouds, group=SE3()),
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": steps,
-        "seconds": round(kept["callbacks"][call.state_key]["seconds"], 1),
+        "seconds": round(spent["seconds"], 1),
         "device": name_of(torch.device(settings.device)),
         "precision": settings.precision,
         "test_molecules": settings.test_molecules or split.test,
         "mae_constant": float(data.statistics.constant_mae["test"][0]),
         "seed": settings.seed,
+        "cpu_seconds": round(spent["cpu_seconds"], 1),
     }
 
 
@@ -363,11 +365,6 @@ def name_of(device: torch.device) -> str:
 # ---- result files ------------------------------------------------------------------------------
 
 
-def rows_of(name: str) -> list[Row]:
-    path = ROOT / "results" / f"{name}.json"
-    return json.loads(path.read_text())["rows"] if path.exists() else []
-
-
 def fill(
     settings: Namespace,
     name: str,
@@ -380,17 +377,16 @@ def fill(
     split = data_of(settings, "homo", None, False).split
     for network, target, molecules in runs:
         wanted = (network, target, split.name, molecules or split.train)
-        rows = rows_of(name)
         if any(
             (row["network"], row["target"], row["split"], row["train_molecules"]) == wanted
-            for row in rows
+            for row in read(name)
         ):
             continue
         row = train(settings, network, target, molecules, end)
         if row is None:
             return
         print(json.dumps(row), flush=True)
-        write(name, sorted([*rows_of(name), row], key=sort), notes)
+        write(name, sorted([*read(name), stamped(row)], key=sort), notes)
 
 
 def compare(settings: Namespace) -> None:
@@ -424,7 +420,7 @@ def precision(settings: Namespace) -> None:
     name = "qm9/precision"
     for network in settings.networks or ["distances, 2 layers"]:
         for settings.precision in ("32-true", "bf16-mixed"):
-            rows = rows_of(name)
+            rows = read(name)
             wanted = (network, settings.precision, settings.steps)
             if any((row["network"], row["precision"], row["steps"]) == wanted for row in rows):
                 continue
@@ -434,7 +430,7 @@ def precision(settings: Namespace) -> None:
             settings.folder = folder
             print(json.dumps(row), flush=True)
             notes = f"Batches of {settings.batch_size}, seed {settings.seed}."
-            write(name, [*rows, row], notes)
+            write(name, [*rows, stamped(row)], notes)
 
 
 def table(settings: Namespace) -> None:
@@ -463,6 +459,7 @@ def throughput(settings: Namespace) -> None:
         model = make(network, "homo", compile=settings.compile)
         data = data_of(settings, "homo", None, is_augmented(model))
         meter = Meter(settings.probe // 4)
+        started = processor_seconds()
         trainer(settings, settings.probe, meter, WeightAverage(settings.decay)).fit(
             model, datamodule=data
         )
@@ -478,13 +475,14 @@ def throughput(settings: Namespace) -> None:
             "batch_size": settings.batch_size,
             "molecules_per_second": round(meter.molecules / meter.wall, 1),
             "molecules_per_processor_second": round(meter.molecules / meter.seconds, 1),
+            "cpu_seconds": round(processor_seconds() - started, 1),
         }
         print(json.dumps(row), flush=True)
         same = ("network", "threads", "device", "compiled", "precision")
-        others = [r for r in rows_of("qm9/throughput") if any(r[k] != row[k] for k in same)]
+        others = [r for r in read("qm9/throughput") if any(r[k] != row[k] for k in same)]
         write(
             "qm9/throughput",
-            sorted([*others, row], key=lambda r: -r["molecules_per_second"]),
+            sorted([*others, stamped(row)], key=lambda r: -r["molecules_per_second"]),
             "Training steps, with batches, rotations, weight average and optimizer; HOMO, all "
             "training molecules. Processor seconds are those of all threads together.",
         )

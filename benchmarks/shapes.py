@@ -1,12 +1,14 @@
 """Shape counting: the table, the study of invariance, the ceiling, and speed.
 
     OMP_NUM_THREADS=1 python benchmarks/shapes.py table RESULTS_OF_ABLATE...
+    OMP_NUM_THREADS=1 python benchmarks/shapes.py summary
     OMP_NUM_THREADS=1 python benchmarks/shapes.py invariance [--run RUN_WITH_HAAR_LIFTS]
     OMP_NUM_THREADS=1 python benchmarks/shapes.py ceiling
     OMP_NUM_THREADS=1 python benchmarks/shapes.py speed
 
 - table: what `lie-attention ablate` found in the studies of tasks/configs/shapes, one row for each
   pair of training and test set.
+- summary: means and deviations over the seeds of the table, which table writes too.
 - invariance: how much the scores change when clouds are rotated and translated, against the number
   of lift samples, in float64, for an untrained network like the paper's (1 layer of width 8) and
   for the weights of a run. The picture goes into docs/images.
@@ -21,6 +23,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -33,7 +36,7 @@ import torch
 # A file beside this one has the name of a package: look for that one elsewhere first.
 sys.path.append(sys.path.pop(0))
 
-from _results import ROOT, write
+from _results import ROOT, Row, read, spent, stamped, write
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -52,6 +55,7 @@ from liegroups import (
     RelativePose,
     Sampler,
 )
+from tasks.provenance import UNKNOWN, processor_seconds, recorded
 from tasks.shapes import LieCounter, Patterns, Shapes, ShapesModel, move
 from tasks.shapes.pictures import CELLS, PUBLISHED, draw_invariance
 
@@ -62,7 +66,7 @@ SAMPLES = (1, 2, 3, 4, 6, 8, 12, 16, 24)
 
 
 def table(files: list[str]) -> None:
-    rows = []
+    rows: list[Row] = []
     for file in files:
         for found in json.loads(Path(file).read_text())["rows"]:
             rows += [
@@ -75,27 +79,36 @@ def table(files: list[str]) -> None:
                     "seconds": round(found["seconds"], 1),
                     "parameters": found["parameters"],
                     "equivariance": found["kind"],
+                    **recorded(found),
                 }
                 for test in ("D", "T2", "SE2")
             ]
     print(write("shapes/table", rows, "One thread; seconds are those of training."))
-    print(write("shapes/summary", summary(rows), "Mean ± standard deviation over the seeds."))
+    write_summary(rows)
 
 
-def summary(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+def write_summary(rows: list[Row]) -> None:
+    notes = (
+        "Mean ± standard deviation over the seeds; seconds are the mean of those of a training, "
+        "cpu_seconds those of all trainings together."
+    )
+    print(write("shapes/summary", [stamped(line) for line in summary(rows)], notes))
+
+
+def summary(rows: list[Row]) -> list[Row]:
     """One row a network: its cells as text, its cost; and the published rows."""
-    found: list[dict[str, object]] = []
+    found: list[Row] = []
     for network in dict.fromkeys(str(row["network"]) for row in rows):
         own = [row for row in rows if row["network"] == network]
-        line: dict[str, object] = {"network": network}
+        line: Row = {"network": network}
         for train, test in CELLS:
             cell = [row["accuracy"] for row in own if (row["train"], row["test"]) == (train, test)]
             if cell:
-                text = f"{np.mean(cell):.3f}"  # type: ignore[arg-type]
-                spread = f" ± {np.std(cell, ddof=1):.3f}" if len(cell) > 1 else ""  # type: ignore[arg-type]
+                text = f"{np.mean(cell):.3f}"
+                spread = f" ± {np.std(cell, ddof=1):.3f}" if len(cell) > 1 else ""
                 line[f"{train}_{test}"] = text + spread
         gaps = [
-            abs(of_d["accuracy"] - of_se2["accuracy"])  # type: ignore[operator]
+            abs(of_d["accuracy"] - of_se2["accuracy"])
             for of_d, of_se2 in zip(
                 (row for row in own if (row["train"], row["test"]) == ("D", "D")),
                 (row for row in own if (row["train"], row["test"]) == ("D", "SE2")),
@@ -105,13 +118,17 @@ def summary(rows: list[dict[str, object]]) -> list[dict[str, object]]:
         line |= {
             "seeds": len({row["seed"] for row in own}),
             "largest_gap": max(gaps, default=None),
-            "seconds": float(np.mean([row["seconds"] for row in own])),  # type: ignore[misc]
+            "seconds": float(np.mean([row["seconds"] for row in own])),
             "parameters": own[0]["parameters"],
+            "sources": "results/shapes/table.json",
+            # Each training is tested on all three.
+            "cpu_seconds": spent(row for row in own if row["test"] == "D"),
         }
         found.append(line)
     for network, cells in PUBLISHED.items():
         line = {"network": f"{network} (published)"}
         line |= {f"{a}_{b}": f"{value:.2f}" for (a, b), value in cells.items()}
+        line |= {"sources": "tasks/shapes/pictures.py", "cpu_seconds": UNKNOWN}
         found.append(line)
     return found
 
@@ -172,30 +189,36 @@ def invariance(run: str | None) -> None:
     }
     if run is not None:
         panels["trained with one Haar sample"] = trained
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for weights, make in panels.items():
         for lift, samplers in lifts.items():
             for samples, sampler in samplers:
-                network = make(sampler).double().eval()
                 count = max(6, min(16, 48 // (samples or 1)))
-                rows.append(row_of(weights, lift, samples, change(network, count)))
+                rows.append(row_of(weights, lift, samples, partial(make, sampler), count))
                 print(rows[-1], flush=True)
         if "trained with" not in weights:
-            network = untrained(Distance(), Haar(1)).double().eval()
-            rows.append(row_of(weights, "distances (exact)", None, change(network, 32)))
+            exact = partial(untrained, Distance(), Haar(1))
+            rows.append(row_of(weights, "distances (exact)", None, exact, 32))
     path = write("shapes/invariance", rows, "float64; the change is under a random element of SE2.")
     picture = ROOT / "docs/images/shapes_invariance.png"
     print(path, draw_invariance(str(path), str(picture)))
 
 
-def row_of(weights: str, lift: str, samples: int | None, changes: list[float]) -> dict[str, object]:
-    return {
-        "weights": weights,
-        "lift": lift,
-        "samples": samples,
-        "error": max(median(changes), 1e-18),
-        "clouds": len(changes),
-    }
+def row_of(
+    weights: str, lift: str, samples: int | None, make: Callable[[], nn.Module], count: int
+) -> Row:
+    started = processor_seconds()
+    changes = change(make().double().eval(), count)
+    return stamped(
+        {
+            "weights": weights,
+            "lift": lift,
+            "samples": samples,
+            "error": max(median(changes), 1e-18),
+            "clouds": len(changes),
+            "cpu_seconds": round(processor_seconds() - started, 2),
+        }
+    )
 
 
 def load(run: str) -> ShapesModel:
@@ -306,6 +329,7 @@ def decode(patterns: Patterns, points: np.ndarray) -> np.ndarray | None:
 
 
 def ceiling(clouds: int) -> None:
+    started = processor_seconds()
     patterns = Patterns(scaled=False)
     data = Shapes(patterns, test_clouds=clouds)
     drawn = data.draw("test")
@@ -315,11 +339,13 @@ def ceiling(clouds: int) -> None:
         failed += guess is None
         right.append((guess == counts) if guess is not None else np.zeros(len(counts), bool))
     each = np.mean(right, 0)
-    row: dict[str, object] = {"decoder": "most probable division", "clouds": clouds}
+    row: Row = {"decoder": "most probable division", "clouds": clouds}
     row |= {"accuracy": float(np.mean(right)), "undecided": failed}
     row |= {f"accuracy_{name}": float(x) for name, x in zip(patterns.shapes, each, strict=True)}
     row["standard_error"] = float(np.std(np.mean(right, 1)) / clouds**0.5)
-    print(row, write("shapes/ceiling", [row], "Test clouds of seed 0; orientation is not used."))
+    row["cpu_seconds"] = round(processor_seconds() - started, 1)
+    notes = "Test clouds of seed 0; orientation is not used."
+    print(row, write("shapes/ceiling", [stamped(row)], notes))
 
 
 # ---- speed ---------------------------------------------------------------------------------------
@@ -346,14 +372,15 @@ class PeerCounter(nn.Module):
 
 def speed(width: int = 32, layers: int = 2, heads: int = 8, batch: int = 32) -> None:
     torch.set_num_threads(1)
-    rows: list[dict[str, object]] = []
-    for clouds in (10_000,):
-        start = perf_counter()
-        Patterns().draw(clouds, 0)
-        rows.append({"what": "generate 10,000 clouds", "seconds": perf_counter() - start})
-        start = perf_counter()
-        Shapes(motion="SE2").moved("train", "SE2")
-        rows.append({"what": "generate and move them", "seconds": perf_counter() - start})
+    rows: list[Row] = []
+    for what, make_clouds in (
+        ("generate 10,000 clouds", partial(Patterns().draw, 10_000, 0)),
+        ("generate and move them", lambda: Shapes(motion="SE2").moved("train", "SE2")),
+    ):
+        start, started = perf_counter(), processor_seconds()
+        make_clouds()
+        row: Row = {"what": what, "seconds": perf_counter() - start}
+        rows.append(row | {"cpu_seconds": round(processor_seconds() - started, 3)})
     data = Shapes(train_clouds=10 * batch, batch_size=batch)
     batches = list(data.train_dataloader())
     unit = data.patterns.unit
@@ -377,6 +404,7 @@ def speed(width: int = 32, layers: int = 2, heads: int = 8, batch: int = 32) -> 
     except ImportError:
         print("lie-transformer-pytorch is not installed; left out")
     times: dict[str, list[float]] = {name: [] for name in made}
+    taken = dict.fromkeys(made, 0.0)
     optimizers = {name: torch.optim.AdamW(net.parameters(), 1e-3) for name, net in made.items()}
     for turn in range(4):  # The networks take turns, so that a slow moment meets all of them.
         for name, network in made.items():
@@ -386,8 +414,10 @@ def speed(width: int = 32, layers: int = 2, heads: int = 8, batch: int = 32) -> 
                 cross_entropy(scores, part.counts.flatten()).backward()
                 optimizers[name].step()
                 optimizers[name].zero_grad()
+                step = process_time() - start
+                taken[name] += step
                 if turn:
-                    times[name].append(process_time() - start)
+                    times[name].append(step)
     for name, network in made.items():
         rows.append(
             {
@@ -397,23 +427,28 @@ def speed(width: int = 32, layers: int = 2, heads: int = 8, batch: int = 32) -> 
                 "width": width,
                 "layers": layers,
                 "batch": batch,
+                "cpu_seconds": round(taken[name], 2),
             }
         )
     for row in rows:
         print(row)
-    print(write("shapes/speed", rows, "One thread; processor time; medians of steps in turns."))
+    notes = "One thread; processor time; medians of steps in turns."
+    print(write("shapes/speed", [stamped(row) for row in rows], notes))
 
 
 if __name__ == "__main__":
     parser = ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("table").add_argument("results", nargs="+")
+    commands.add_parser("summary")
     commands.add_parser("invariance").add_argument("--run")
     commands.add_parser("ceiling").add_argument("--clouds", type=int, default=1000)
     commands.add_parser("speed")
     given = parser.parse_args()
     if given.command == "table":
         table(given.results)
+    elif given.command == "summary":
+        write_summary(read("shapes/table"))
     elif given.command == "invariance":
         invariance(given.run)
     elif given.command == "ceiling":

@@ -34,7 +34,7 @@ sys.path.append(sys.path.pop(0))
 
 from _peers import Peer, equivariance, versions
 from _processes import Row, Run, digits, serve, take_turns
-from _results import ROOT, write
+from _results import read, stamped, write
 from e3nn import o3
 from torch import Tensor, nn
 
@@ -188,11 +188,11 @@ def by_given_weights(
 def products(frames: str, repeats: int) -> None:
     notes = (
         "float32, one thread; medians of the repeats after a warm-up, the libraries in turn, each "
-        "in a process of its own. cpu_seconds are those that the process had a processor, and "
-        "ratio_to_ours is of those: other processes ran on the machine, and seconds are longer. "
-        "The product of features with harmonics up to the largest type, all channels with all, "
-        "harmonics included. weights: given for every pair, or made by a perceptron of 32 hidden "
-        "units, as in a layer, where ours need not make them. forward: without derivatives; "
+        "in a process of its own. cpu_seconds_step are those that the process had a processor, "
+        "and ratio_to_ours is of those: other processes ran on the machine, and seconds are "
+        "longer. The product of features with harmonics up to the largest type, all channels with "
+        "all, harmonics included. weights: given for every pair, or made by a perceptron of 32 "
+        "hidden units, as in a layer, where ours need not make them. forward: without derivatives; "
         "backward: with gradients by features and weights; forces: the gradient by positions, and "
         "of its square by features and weights. root_mean_square is that of the output."
     )
@@ -323,7 +323,7 @@ def peers(frames: str, repeats: int, wanted: list[str]) -> None:
     notes = (
         f"32 frames of aspirin, 21 atoms, neighbors within {RADIUS} angstrom; {known}; one thread, "
         "float32, medians of the repeats after a warm-up, ours and the peer in turn, each in a "
-        "process of its own. cpu_seconds are those that the process had a processor, and "
+        "process of its own. cpu_seconds_step are those that the process had a processor, and "
         "ratio_to_ours is of those. Ours has as many types, channels, layers and heads as the "
         "peer, and residuals, norms and gates. Before a peer is an embedding of the elements, "
         "after it a mean over the atoms and a linear map. equivariance_error is the root mean "
@@ -364,15 +364,14 @@ def merge(name: str, rows: list[Row], notes: str, keys: int) -> None:
 
     A run that is stopped keeps what it has measured.
     """
-    path = ROOT / "results" / f"{name}.json"
-    earlier = json.loads(path.read_text())["rows"] if path.exists() else []
 
     def key(row: Row) -> list[object]:
         return list(row.values())[:keys]
 
     new = [key(row) for row in rows]
-    kept = [row for row in earlier if list(row)[:keys] == list(rows[0])[:keys]]
-    write(name, [row for row in kept if key(row) not in new] + rows, notes)
+    kept = [row for row in read(name) if list(row)[:keys] == list(rows[0])[:keys]]
+    others = [row for row in kept if key(row) not in new]
+    write(name, others + [stamped(row) for row in rows], notes)
 
 
 def renamed(measured: Row) -> Row:
@@ -380,8 +379,8 @@ def renamed(measured: Row) -> Row:
     row = dict(measured)
     row.pop("seconds_forward", None)
     for new, old in (
-        ("seconds", "seconds_forward_backward"),
-        ("cpu_seconds", "cpu_seconds_forward_backward"),
+        ("seconds_step", "seconds_forward_backward"),
+        ("cpu_seconds_step", "cpu_seconds_forward_backward"),
         ("ratio_to_ours", "ratio"),
     ):
         if old in row:

@@ -22,7 +22,7 @@ import torch
 # Beside this file is one with the name of a package that it needs: look for packages first.
 sys.path.append(sys.path.pop(0))
 
-from _results import ROOT, write
+from _results import ROOT, Row, read, stamped, write
 
 from attention import invariance_error
 from liegroups import SE3
@@ -61,7 +61,7 @@ def error_under_rigid_motions(run: Path) -> float:
     return invariance_error(model.network, batch.features, batch.positions, batch.mask, group=SE3())
 
 
-def measure(name: str) -> dict[str, object]:
+def measure(name: str) -> Row:
     """One row, measured by this process and its child."""
     with tempfile.TemporaryDirectory() as folder:
         # The child of a process of its own, whose peak memory is that of the training.
@@ -83,10 +83,9 @@ def measure(name: str) -> dict[str, object]:
         }
 
 
-def earlier() -> list[dict[str, object]]:
+def earlier() -> list[Row]:
     """The rows of the result file whose systems there still are."""
-    path = ROOT / "results/attention/systems.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = read("attention/systems")
     return [row for row in rows if (CONFIGS / f"{row['system']}.yaml").exists()]
 
 
@@ -99,7 +98,7 @@ def main() -> None:
     for name in names:
         command = [sys.executable, __file__, "--one", name]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        row = json.loads(done.stdout.strip().split("\n")[-1])
+        row = stamped(json.loads(done.stdout.strip().split("\n")[-1]))
         print(row, flush=True)
         rows = [each for each in earlier() if each["system"] != name]
         write("attention/systems", sorted([*rows, row], key=lambda each: each["system"]), _NOTES)

@@ -20,11 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 import yaml
-from _results import ROOT, write
+from _results import ROOT, Row, stamped, write
 
 from attention import Radius
 from liegroups import Bessel, RadialBasis
 from tasks.md17 import MD17, ChannelwiseEnergy, MD17Model, Springs
+from tasks.provenance import processor_seconds
 
 _CONFIG = "tasks/configs/md17/accurate.yaml"
 
@@ -39,7 +40,7 @@ def main() -> None:
     print(write("md17/training_step", rows, f"{_CONFIG}; median of {given.rounds} steps."))
 
 
-def measure(molecule: str, rounds: int) -> list[dict[str, object]]:
+def measure(molecule: str, rounds: int) -> list[Row]:
     """Time both, and hold the gradients of one to those of the other."""
     config = yaml.safe_load((ROOT / _CONFIG).read_text())
     size = config["data"]["batch_size"]
@@ -53,7 +54,11 @@ def measure(molecule: str, rounds: int) -> list[dict[str, object]]:
         models[name].statistics = data.statistics
         models[name].step_generator = lambda: None
         models[name].log_dict = lambda *_, **__: None
-    gradients = [_step(model, batch) for model in models.values()]
+    gradients, spent = [], {}
+    for name, model in models.items():
+        started = processor_seconds()
+        gradients.append(_step(model, batch))
+        spent[name] = processor_seconds() - started
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3 * float(one.abs().max()))
     seconds: dict[str, list[float]] = {name: [] for name in models}
@@ -63,14 +68,17 @@ def measure(molecule: str, rounds: int) -> list[dict[str, object]]:
             _step(model, batch)
             seconds[name].append(process_time() - start)
     return [
-        {
-            "molecule": molecule,
-            "atoms": batch.positions.shape[1],
-            "frames": size,
-            "step": name,
-            "milliseconds": round(1e3 * median(taken), 1),
-            "ratio": round(median(taken) / median(seconds["autograd"]), 3),
-        }
+        stamped(
+            {
+                "molecule": molecule,
+                "atoms": batch.positions.shape[1],
+                "frames": size,
+                "step": name,
+                "milliseconds": round(1e3 * median(taken), 1),
+                "ratio": round(median(taken) / median(seconds["autograd"]), 3),
+                "cpu_seconds": round(spent[name] + sum(taken), 2),
+            }
+        )
         for name, taken in seconds.items()
     ]
 

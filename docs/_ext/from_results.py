@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from _ext import literature
 from _ext.tables import table
+from tasks.provenance import UNKNOWN
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 
@@ -18,7 +20,8 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 class Results(SphinxDirective):
     """A table of a file under results/: lines of ``key | heading | format`` name its columns.
 
-    The option ``only``, as in ``:only: part=network points=256``, leaves out other rows.
+    The option ``only``, as in ``:only: part=network points=256``, leaves out other rows. Below it
+    stands when and of which commits the rows were measured.
     """
 
     required_arguments = 1
@@ -30,12 +33,41 @@ class Results(SphinxDirective):
         self.env.note_dependency(str(path))
         columns = [[part.strip() for part in line.split("|")] for line in self.content if line]
         only = [part.split("=") for part in self.options.get("only", "").split()]
-        rows = [
-            [nodes.Text("" if row.get(k) is None else format(row[k], f)) for k, _, f in columns]
+        found = [
+            row
             for row in json.loads(path.read_text())["rows"]
             if all(str(row.get(key)) == value for key, value in only)
         ]
-        return [table([heading for _, heading, _ in columns], rows, [2] * len(columns))]
+        rows = [[nodes.Text(cell(row.get(key), form)) for key, _, form in columns] for row in found]
+        return [
+            table([heading for _, heading, _ in columns], rows, [2] * len(columns)),
+            nodes.paragraph("", span(found), classes=["origin"]),
+        ]
+
+
+def cell(value: Any, form: str) -> str:
+    """A figure as it is shown: nothing where there is none, ``unknown`` as it is."""
+    if value is None:
+        return ""
+    return str(value) if value == UNKNOWN else format(value, form)
+
+
+def span(rows: Sequence[Mapping[str, Any]]) -> str:
+    """When the rows of a table, or those that they are derived from, were measured, and by what."""
+    source = next((row["sources"] for row in rows if row.get("sources", "").endswith(".json")), "")
+    if source:
+        measured = json.loads((RESULTS.parent / source).read_text())["rows"]
+        return f"Derived from {source}. {span(measured)}"
+    known = [row for row in rows if UNKNOWN not in (row["date"], row["commit"])]
+    if not known:
+        return "Date and commit of these rows were not recorded."
+    dates = sorted({row["date"] for row in known})
+    commits = sorted({row["commit"] for row in known})
+    between = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    text = f"Measured {between} at {', '.join(commits)}"
+    if len(known) < len(rows):
+        text += f"; not recorded for {len(rows) - len(known)} of {len(rows)} rows"
+    return f"{text}."
 
 
 class GroupSpeed(SphinxDirective):
@@ -45,7 +77,8 @@ class GroupSpeed(SphinxDirective):
         path = RESULTS / "groups" / "speed.json"
         self.env.note_dependency(str(path))
         found: dict[tuple[Any, ...], dict[str, float]] = {}
-        for row in json.loads(path.read_text())["rows"]:
+        measured = json.loads(path.read_text())["rows"]
+        for row in measured:
             key = tuple(row[k] for k in ("group", "operation", "batch", "direction"))
             found.setdefault(key, {})[row["library"]] = 1e3 * row["seconds"]
         rows = []
@@ -56,7 +89,8 @@ class GroupSpeed(SphinxDirective):
             cells = (what, f"{ours:.3g}", peer, f"{times[peer]:.3g}", f"{ours / times[peer]:.2f}")
             rows.append([nodes.Text(cell) for cell in cells])
         head = ("operation, batch, direction", "ours / ms", "fastest peer", "its / ms", "ratio")
-        return [table(head, rows, (4, 2, 3, 2, 2))]
+        origin = nodes.paragraph("", span(measured), classes=["origin"])
+        return [table(head, rows, (4, 2, 3, 2, 2)), origin]
 
 
 class Literature(SphinxDirective):

@@ -333,6 +333,7 @@ MISTAKES: dict[str, str] = {
         $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 16]' --model.width 8
         $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 16]' --run here
         $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 16]' --columns '[mae]'
+        $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 16]' --columns '{date: test/mae}'
         $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 16]' --gpus 1
         $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 8]'
         $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 16]' --model.heads 3 --dry_run

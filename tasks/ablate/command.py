@@ -75,7 +75,7 @@ def ablate(args: Sequence[str]) -> bool:
         results = Path(given.results or store.folder / "results.json")
 
         def save(failed: Mapping[str, str]) -> tuple[list[Row], dict[str, str]]:
-            return store.write_results(results, study, args, failed)
+            return store.write_results(results, study, failed)
 
         left = [run for run in study.runs if not store.is_done(run)]
         jobs = [store.job(study, run, given.threads) for run in left]

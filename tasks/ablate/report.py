@@ -14,7 +14,7 @@ from tasks.ablate.grid import Axis, Label
 
 _COLORS = ("#2457a6", "#c8502d", "#3b8f6b", "#8a5fb0", "#b8902f", "#8a8fa3")
 _MARKERS = "os^Dvp"
-_NOT_DRAWN = ("seconds",)
+_NOT_DRAWN = ("seconds", "cpu_seconds")
 _CROWD = 9
 
 Row = Mapping[str, Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tasks.ablate.runs import PROGRESS, Job
 from tasks.ablate.study import Study, differences
 from tasks.cache import write_atomic
 from tasks.errors import UserError
-from tasks.provenance import provenance
+from tasks.provenance import UNKNOWN, recorded
 from tasks.run.folder import METRICS, Busy, RunFolder
 
 STUDY = "study.json"
@@ -104,8 +104,8 @@ class Store:
             study: The study.
 
         Returns:
-            The rows in the order of the grid: the labels, then the figures; and by the name of a
-            run, why its figures could not be read.
+            The rows in the order of the grid: the labels, then the figures, then where they come
+            from; and by the name of a run, why its figures could not be read.
         """
         rows, problems = [], {}
         for run in study.runs:
@@ -120,32 +120,36 @@ class Store:
                     f"{', '.join(key for key in metrics if key != 'history')}."
                 )
                 continue
-            rows.append({**run.labels, **{name: metrics[key] for name, key in columns.items()}})
+            figures = {name: metrics[key] for name, key in columns.items()}
+            rows.append({**run.labels, **figures, **self._origin(run, metrics)})
         return rows, problems
 
+    def _origin(self, run: Run, metrics: Mapping[str, Any]) -> Row:
+        """Where the figures of a run come from, by its own folder.
+
+        Each run is a process of its own, on another machine or day, of another commit perhaps than
+        the one that collects the results.
+        """
+        found = recorded(metrics.get("provenance", {}))
+        if found["machine"] == UNKNOWN:
+            found["machine"] = _progress(self.run_folder(run)).get("machine", UNKNOWN)
+        return found
+
     def write_results(
-        self, path: Path, study: Study, arguments: Sequence[str], failed: Mapping[str, str]
+        self, path: Path, study: Study, failed: Mapping[str, str]
     ) -> tuple[list[Row], dict[str, str]]:
         """Write the results of the runs that are done.
 
         Args:
             path: The file.
             study: The study.
-            arguments: The arguments of the command.
             failed: By the name of a run, why it failed.
 
         Returns:
             The rows; and by the name of a run, why it failed or its figures could not be read.
         """
         rows, problems = self.rows(study)
-        made = provenance(["ablate", *arguments])
-        machines = {
-            _progress(self.run_folder(run)).get("machine")
-            for run in study.runs
-            if self.is_done(run)
-        }
-        made["machine"] = "; ".join(sorted(filter(None, machines))) or made["machine"]
-        content = {**made, "notes": study.notes, "rows": rows}
+        content: dict[str, Any] = {"notes": study.notes, "rows": rows}
         problems = {**failed, **problems}
         if problems:
             content["failed"] = [

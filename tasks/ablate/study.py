@@ -11,6 +11,7 @@ import yaml
 
 from tasks.ablate.grid import Axis, Run, argument, combine
 from tasks.cli import TASKS
+from tasks.provenance import FIELDS
 
 _KEYS = ("config", "settings", "grid", "columns", "spread", "notes")
 _RESERVED = ("config", "run", "resume", "ckpt_path", "print_config", "help")
@@ -62,6 +63,12 @@ class Study:
         clash = {axis.name for axis in self.axes} & set(self.columns)
         if clash:
             raise ValueError(f"columns: {', '.join(sorted(clash))} is the name of an axis.")
+        taken = ({axis.name for axis in self.axes} | set(self.columns)) & set(FIELDS)
+        if taken:
+            raise ValueError(
+                f"grid, columns: {', '.join(sorted(taken))} stands in each row of the results "
+                "already, and says where it comes from; give the axis or the column another name."
+            )
 
     @property
     def runs(self) -> list[Run]:

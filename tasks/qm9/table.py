@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from tasks.cache import write_atomic
-from tasks.provenance import provenance
+from tasks.provenance import recorded
 from tasks.qm9.splits import SPLITS
 from tasks.qm9.targets import TARGETS
 
@@ -63,7 +63,7 @@ def table(args: Sequence[str]) -> bool:
     rows = [row for path in given.results or [_RESULTS] for row in read(path)]
     print(markdown(rows, read_published(given.published)))
     if given.output is not None:
-        content = {**provenance(["test", *args]), "notes": "Errors of tested runs.", "rows": rows}
+        content = {"notes": "Errors of tested runs.", "rows": rows}
         write_atomic(given.output, (json.dumps(content, indent=2) + "\n").encode())
         print(f"Written: {given.output}")
     return True
@@ -77,8 +77,8 @@ def read(path: Path) -> list[Row]:
 
     Returns:
         A row for each target: ``network``, ``target``, ``split``, ``train_molecules``, ``mae``,
-        ``unit``, ``equivariance``, ``equivariance_error``, ``seconds`` (of training) and
-        ``device``.
+        ``unit``, ``equivariance``, ``equivariance_error``, ``seconds`` (of training), ``device``,
+        and where it comes from, as it was recorded.
 
     Raises:
         ValueError: There are none.
@@ -91,7 +91,8 @@ def read(path: Path) -> list[Row]:
         )
     try:
         content = json.loads(file.read_text())
-        rows: list[Row] = content["rows"] if "rows" in content else _of_run(content)
+        found = content["rows"] if "rows" in content else _of_run(content)
+        rows: list[Row] = [row | recorded(row) for row in found]
         for row in rows:
             for name, kind in _LABELS.items():
                 if not isinstance(row[name], kind):
@@ -168,6 +169,7 @@ def _of_run(metrics: Mapping[str, Any]) -> list[Row]:
             "equivariance_error": metrics["equivariance/error"],
             "seconds": metrics.get("train/seconds"),
             "device": metrics["device"],
+            **recorded(metrics.get("provenance", {})),
         }
         for name in names
     ]

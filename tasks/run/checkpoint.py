@@ -9,7 +9,6 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from tasks.cache import write_atomic
 from tasks.errors import UserError
+from tasks.provenance import version
 from tasks.run.folder import RunFolder, refuse_links
 from tasks.run.trust import Trust, reading, refused_import
 
@@ -91,7 +91,7 @@ class RunCheckpoints(TorchCheckpointIO):
                 )
         refuse_links(self.folder.path.resolve(), Path(path))
         content = io.BytesIO()
-        torch.save({**checkpoint, _OURS: {"format": FORMAT, "version": _version()}}, content)
+        torch.save({**checkpoint, _OURS: {"format": FORMAT, "version": version()}}, content)
         write_atomic(Path(path), content.getvalue())
 
     def load_checkpoint(
@@ -172,17 +172,13 @@ def _up_to_date(checkpoint: Checkpoint, path: Path, what: str) -> Checkpoint:
     if number > FORMAT:
         raise UserError(
             f"{what}: {path} was written by lie-attention {made.get('version', 'of a later date')} "
-            f"in format {number}; this is version {_version()}, which reads formats up to "
+            f"in format {number}; this is version {version()}, which reads formats up to "
             f"{FORMAT}. Install the newer version."
         )
     for each in range(number, FORMAT):
         UPGRADES[each](checkpoint)
     checkpoint[_OURS] = {"version": "0.1.0", **made, "format": FORMAT}
     return checkpoint
-
-
-def _version() -> str:
-    return version("lie-attention")
 
 
 # ---- models ----------------------------------------------------------------------------------
@@ -250,7 +246,7 @@ def refuse_unknown(
     if unknown:
         raise UserError(
             f"{where} was trained with {', '.join(unknown)}, which {kind.__name__} of this "
-            f"version, {_version()}, does not know; the checkpoint is of version {made_by}. "
+            f"version, {version()}, does not know; the checkpoint is of version {made_by}. "
             "Leaving it out would give another network."
         )
 

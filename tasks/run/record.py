@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tasks.base import TaskModel
 from tasks.cache import write_atomic
 from tasks.plots import learning_curve
-from tasks.provenance import provenance
+from tasks.provenance import processor_seconds, provenance
 from tasks.run.checkpoint import Diverged
 from tasks.run.folder import LAST, METRICS, RunFolder
 from tasks.run.parts import Parts
@@ -65,7 +64,7 @@ class Record(Callback):
     @property
     def cpu_seconds(self) -> float:
         """Processor seconds of training so far, those of processes that read data included."""
-        now = 0.0 if self._since is None else _processor_time() - self._cpu_since
+        now = 0.0 if self._since is None else processor_seconds() - self._cpu_since
         return self._cpu_seconds + now
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -86,7 +85,7 @@ class Record(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock, and listen to interrupts."""
-        self._since, self._cpu_since = monotonic(), _processor_time()
+        self._since, self._cpu_since = monotonic(), processor_seconds()
         self._interrupted, self._stopping, self._consistent = None, False, False
         if trainer.world_size > 1:  # The signals are compared in the memory of the host.
             self._group = torch.distributed.new_group(backend="gloo")
@@ -284,11 +283,6 @@ def _end_by_term() -> None:
     """Take the signal TERM from Lightning, which would answer it by leaving with status 0."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _processor_time() -> float:
-    """Processor seconds of this process, and of those that it has started and waited for."""
-    return sum(os.times()[:4])
 
 
 def _is_wrong(value: Any) -> bool:

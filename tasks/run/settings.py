@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +199,6 @@ class KeepSettings(Callback):
         made = provenance(self.arguments)
         beginning = {
             **made,
-            "version": version("lie-attention"),
             "epoch": epoch,
             "step": step,
             "changed": [

@@ -56,3 +56,25 @@ def test_a_model_has_a_row_with_its_medians_at_some_sizes(script):
     assert line["mse_100_of_10"] is None
     assert "mse_5_of_25" not in line
     assert line["seeds"] == 1  # The fewest of its sizes.
+
+
+def test_a_derived_row_says_what_a_training_took_and_all_of_them(script):
+    costs = ((10, 1.0), (10, 2.0), (10, 6.0), (100, 20.0))
+    rows = [row("FC", size, 0.1, 0.2) | {"cpu_seconds": cost} for size, cost in costs]
+    small, large = script.summarize(rows)
+    assert (small["cpu_seconds_of_a_run"], small["cpu_seconds"]) == (2.0, 9.0)
+    (line,) = script.across([small, large])
+    assert (line["cpu_seconds_of_10"], line["cpu_seconds_of_100"]) == (2.0, 20.0)
+    assert line["cpu_seconds"] == 29.0
+
+
+def test_medians_name_their_source_and_the_command_that_derived_them(script, monkeypatch):
+    written = {}
+    monkeypatch.setattr(script, "write", lambda name, rows, notes: written.update({name: rows}))
+    monkeypatch.setattr(sys, "argv", ["benchmarks/dynamics.py", "summary"])
+    script.write_medians([row("FC", 10, 0.1, 0.2)])
+    assert written.keys() == {"dynamics/summary", "dynamics/models"}
+    for (line,) in written.values():
+        assert line["sources"] == "results/dynamics/data_efficiency.json"
+        assert line["command"] == "python benchmarks/dynamics.py summary"
+        assert line["cpu_seconds"] == 2.0

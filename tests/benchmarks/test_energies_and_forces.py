@@ -1,4 +1,4 @@
-"""benchmarks/energies_and_forces.py: a row says how its run can be had again."""
+"""benchmarks/energies_and_forces.py: a row says where its run comes from, and how to repeat it."""
 
 import importlib.util
 import json
@@ -8,8 +8,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tasks.provenance import FIELDS
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks/energies_and_forces.py"
+ORIGIN = {
+    "command": "lie-attention fit --resume ethanol",
+    "commit": "1a2b3c4+",
+    "version": "0.1.0",
+    "date": "2026-01-01",
+    "cpu_seconds": 59.5,
+}
 
 
 @pytest.fixture
@@ -23,7 +32,7 @@ def script(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("layers", [2, 7])
-def test_the_command_of_a_row_names_what_differs_from_the_configuration(
+def test_a_row_says_what_made_it_and_what_differs_from_the_configuration(
     script, layers, monkeypatch, tmp_path
 ):
     config = yaml.safe_load((ROOT / script.CONFIG).read_text())
@@ -39,6 +48,7 @@ def test_the_command_of_a_row_names_what_differs_from_the_configuration(
         "parameters": 1000,
         "train/seconds": 60.4,
         "history": [{}, {}, {}],
+        "provenance": ORIGIN,
     }
     run = tmp_path / "run"
     run.mkdir()
@@ -49,5 +59,7 @@ def test_the_command_of_a_row_names_what_differs_from_the_configuration(
     (row,) = json.loads((tmp_path / "results/md17/accuracy.json").read_text())["rows"]
     assert (row["energy_mae_mev"], row["force_mae_mev_per_angstrom"]) == (1.235, 9.877)
     assert row["layers"] == layers != usual
-    assert f" --model.network.layers {layers} --trainer.max_epochs 3 " in row["command"]
-    assert row["command"].count("--model.network") == 1
+    assert f" --model.network.layers {layers} --trainer.max_epochs 3 " in row["repeat_by"]
+    assert row["repeat_by"].count("--model.network") == 1
+    # What collects the rows did not make them: they say what the folder of the run says.
+    assert {name: row[name] for name in FIELDS} == ORIGIN | {"machine": "unknown"}

@@ -54,6 +54,7 @@ def test_the_density_of_a_set_is_that_of_its_shape(script):
 def test_the_table_has_a_row_for_each_test_set(script, tmp_path, monkeypatch):
     result = {"network": "N", "train": "T2", "seed": 1, "seconds": 2.0, "parameters": 3}
     result |= {"kind": "exact", "accuracy_D": 0.25, "accuracy_T2": 0.5, "accuracy_SE2": 0.75}
+    result |= {"commit": "1a2b3c4", "date": "2026-01-01", "cpu_seconds": 1.5}
     (tmp_path / "results.json").write_text(json.dumps({"rows": [result]}))
     written = {}
     monkeypatch.setattr(script, "write", lambda name, rows, notes: written.update({name: rows}))
@@ -61,6 +62,12 @@ def test_the_table_has_a_row_for_each_test_set(script, tmp_path, monkeypatch):
     found = [(row["test"], row["accuracy"]) for row in written["shapes/table"]]
     assert found == [("D", 0.25), ("T2", 0.5), ("SE2", 0.75)]
     assert {row["train"] for row in written["shapes/table"]} == {"T2"}
+    for row in written["shapes/table"]:  # That of the training, not of what collects it.
+        assert (row["commit"], row["date"], row["cpu_seconds"]) == ("1a2b3c4", "2026-01-01", 1.5)
+        assert row["command"] == "unknown"
+    line = written["shapes/summary"][0]
+    assert line["sources"] == "results/shapes/table.json"
+    assert line["cpu_seconds"] == 1.5  # One training, tested on three sets.
 
 
 def test_the_summary_has_mean_and_deviation_of_each_cell(script):
@@ -74,4 +81,5 @@ def test_the_summary_has_mean_and_deviation_of_each_cell(script):
     assert (line["D_D"], line["D_SE2"]) == ("0.600 ± 0.141", "0.550 ± 0.071")
     assert "T2_T2" not in line
     assert (line["seeds"], line["seconds"]) == (2, 5.0)
+    assert line["cpu_seconds"] == "unknown"
     assert line["largest_gap"] == pytest.approx(0.1)

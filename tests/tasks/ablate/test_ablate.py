@@ -16,8 +16,10 @@ import torch
 import yaml
 
 from tasks.ablate import Study
+from tasks.ablate.store import Store
 from tasks.ablate.workers import device_of
 from tasks.cli import main
+from tasks.provenance import FIELDS, machine
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = ROOT / "tasks/configs"
@@ -110,8 +112,8 @@ def test_a_study_is_carried_out_once_and_its_results_are_those_of_fit(folder, ca
         metrics = json.loads(Path(f"out/runs/{name}/metrics.json").read_text())
         assert row["force_mae_mev_per_angstrom"] == metrics["test/mae"]
         assert row["seconds"] == metrics["train/seconds"]
-    assert {"command", "commit", "machine", "date", "notes"} <= results().keys()
-    assert "failed" not in results()
+    assert results().keys() == {"notes", "rows"}
+    assert all(row["machine"] == machine() for row in rows)
     assert "± " in Path("out/results.md").read_text()
     assert Path("out/results.png").read_bytes().startswith(b"\x89PNG")
 
@@ -133,7 +135,7 @@ def test_a_study_is_carried_out_once_and_its_results_are_those_of_fit(folder, ca
     write({**STUDY, "columns": {"error": "test/energy_mae"}})
     assert ablate() == 0  # Other columns are read from the runs that are there.
     assert {path: path.stat().st_mtime_ns for path in Path("out/runs").rglob("*.*")} == before
-    assert [set(row) for row in results()["rows"]] == [{"invariant", "seed", "error"}] * 4
+    assert [set(row) for row in results()["rows"]] == [{"invariant", "seed", "error", *FIELDS}] * 4
 
     capsys.readouterr()
     assert ablate("--columns={error: test/maee}") == 1
@@ -176,6 +178,37 @@ def test_a_crash_of_a_process_leaves_the_others_alone(folder, monkeypatch):
     assert "signal 11" in results()["failed"][0]["message"]
 
 
+def test_a_row_says_where_its_own_run_comes_from(folder):
+    study, store = Study.read(Path("study.yaml")), Store(Path("out"))
+    origins = [
+        {"command": "lie-attention fit --data.seed=0", "commit": "1a2b3c4", "date": "2026-01-01",
+         "machine": "one", "cpu_seconds": 7.5, "version": "0.1.0"},
+        {"command": "lie-attention fit --resume out", "commit": "5d6e7f8+", "date": "2026-01-02",
+         "machine": "two", "cpu_seconds": 8.5},
+        {},
+        None,
+    ]  # fmt: skip
+    for run, origin in zip(study.runs, origins, strict=True):
+        found = {"test/mae": 1.0, "train/seconds": 9.0}
+        if origin is not None:
+            found["provenance"] = origin
+        store.run_folder(run).mkdir(parents=True)
+        (store.run_folder(run) / "metrics.json").write_text(json.dumps(found))
+    (store.run_folder(study.runs[3]) / "progress.json").write_text('{"machine": "three"}')
+    store.write_results(Path("out/results.json"), study, {})
+    content = results()
+    assert content.keys() == {"notes", "rows"}
+    nothing = dict.fromkeys(FIELDS, "unknown")
+    rows = [{name: row[name] for name in FIELDS} for row in content["rows"]]
+    assert rows == [
+        origins[0],
+        origins[1] | {"version": "unknown"},
+        nothing,
+        nothing | {"machine": "three"},
+    ]
+    assert content["rows"][0]["seconds"] == 9.0  # The cost stands beside the figure.
+
+
 # ---- what it refuses -------------------------------------------------------------------------
 
 
@@ -188,6 +221,7 @@ def test_a_crash_of_a_process_leaves_the_others_alone(folder, monkeypatch):
         (["--grid.seed=[7]"], ["grid.seed", "[7]", "0, 1"]),
         (["--grid.seed=[7"], ["grid.seed", "not YAML"]),
         (["--columns=[7]"], ["columns", "mapping"]),
+        (["--columns={machine: test/mae}"], ["machine", "where it comes from", "another name"]),
         (["--model.invariant=Distance"], ["model.invariant", "axis 'invariant'"]),
         (["--resume=x"], ["resume", "does not take"]),
         (["stray"], ["'stray'", "no option"]),

@@ -29,7 +29,6 @@ def script(monkeypatch):
 @pytest.fixture
 def called(script, monkeypatch, tmp_path, qm9_cache):
     """Call the script in a root of its own, with two tiny networks."""
-    monkeypatch.setattr(script, "ROOT", tmp_path)
     monkeypatch.setattr(sys.modules["_results"], "ROOT", tmp_path)
     tiny = {"width": 8, "layers": 1, "heads": 2}
     tiny = {name: script.NETWORKS[name] | tiny for name in ("distances", "T3")}
@@ -64,28 +63,34 @@ def test_a_training_that_is_stopped_goes_on_and_is_written_once(called, tmp_path
     checkpoint = torch.load(path, weights_only=True)
     assert checkpoint["global_step"] == 1
     called(*arguments)
-    (row,) = script.rows_of("qm9/table")
+    (row,) = script.read("qm9/table")
     steps = json.loads(plan.read_text())["steps"]
     assert torch.load(path, weights_only=True)["global_step"] == row["steps"] == steps
     assert set(COLUMNS.split()) | {"seconds", "device"} <= row.keys()
     assert row["train_molecules"] == 100_000 and row["split"] == "lietransformer"
     assert row["equivariance_error"] < 1e-9
     assert row["seconds"] > 0
+    # Without a GPU the clock is the processor's.
+    assert row["cpu_seconds"] == pytest.approx(row["seconds"], abs=0.11)
+    assert row["command"].startswith("python qm9.py train distances --targets homo")
     before = path.stat().st_mtime_ns
     called(*arguments)
-    assert script.rows_of("qm9/table") == [row]
+    assert script.read("qm9/table") == [row]
     assert path.stat().st_mtime_ns == before
 
 
 def test_both_precisions_take_the_same_steps(called, script):
     called("precision", "distances", "--steps", "3")
-    rows = script.rows_of("qm9/precision")
+    rows = script.read("qm9/precision")
     assert [(r["precision"], r["steps"]) for r in rows] == [("32-true", 3), ("bf16-mixed", 3)]
     assert rows[0]["mae"] != rows[1]["mae"]  # Half precision is in use.
     called("precision", "distances", "--steps", "3")
-    assert script.rows_of("qm9/precision") == rows
+    assert script.read("qm9/precision") == rows
     called("precision", "distances", "--steps", "2")
-    assert [row["steps"] for row in script.rows_of("qm9/precision")] == [3, 3, 2, 2]
+    later = script.read("qm9/precision")
+    assert [row["steps"] for row in later] == [3, 3, 2, 2]
+    assert later[:2] == rows  # With the command of their own.
+    assert ["--steps 2" in row["command"] for row in later] == [False, False, True, True]
 
 
 @pytest.mark.slow
@@ -94,6 +99,7 @@ def test_it_runs_without_what_the_gpu_machine_lacks(tmp_path, qm9_cache):
     missing = ["ase", "jsonargparse", "platformdirs", "qm9pack"]
     code = f"import runpy, sys; sys.modules.update(dict.fromkeys({missing})); "
     code += f"sys.argv[0] = {str(SCRIPT)!r}; sys.path.insert(0, {str(SCRIPT.parent)!r}); "
+    code += f"import pathlib, _results; _results.ROOT = pathlib.Path({str(tmp_path)!r}); "
     code += "runpy.run_path(sys.argv[0], run_name='__main__')"
     subprocess.run(
         [

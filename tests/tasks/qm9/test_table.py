@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.provenance import FIELDS
+
 PUBLISHED = [
     {"system": "Theirs", "split": "lietransformer", "homo": 33.0, "cv": 0.035},
     {"system": "Later", "split": "110k", "homo": 15.0},
@@ -35,6 +37,14 @@ METRICS = {
     "train/seconds": 12.5,
     "device": "cpu",
 }
+ORIGIN = {
+    "command": "lie-attention fit --config qm9/quick.yaml",
+    "commit": "1a2b3c4",
+    "date": "2026-01-01",
+    "machine": "another",
+    "cpu_seconds": 11.5,
+}
+METRICS["provenance"] = ORIGIN
 
 
 @pytest.fixture
@@ -71,8 +81,11 @@ def test_results_stand_beside_those_of_the_same_split(table, lie_attention):
     assert [row[cv] for row in found.values()] == ["0.035", "", "0.5"]
     assert not any("Later" in line for line in lines)
     written = json.loads(Path("all.json").read_text())
-    assert written["rows"][0] == ROW
-    assert [set(row) for row in written["rows"]] == [set(ROW)] * 3
+    assert written.keys() == {"notes", "rows"}
+    assert written["rows"][0] == ROW | dict.fromkeys(FIELDS, "unknown")
+    assert [set(row) for row in written["rows"]] == [set(ROW) | set(FIELDS)] * 3
+    # A row says where its own run comes from, whatever collects it.
+    assert {name: written["rows"][1][name] for name in FIELDS} == ORIGIN | {"version": "unknown"}
     assert written["rows"][2]["mae"] == METRICS["cv/mae"]
     assert written["rows"][2]["train_molecules"] == 1000
 
