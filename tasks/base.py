@@ -7,13 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from math import cos, pi
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+
+from tasks.run.checkpoint import load_model
 
 __all__ = ["TaskModel"]
 
@@ -107,6 +109,34 @@ class TaskModel(LightningModule, ABC):
         Raises:
             ValueError: If it does not fit the settings.
         """
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Build the model that a checkpoint describes, without running anything in it.
+
+        Args:
+            checkpoint_path: The file.
+            map_location: The device to compute on; the CPU when absent.
+            hparams_file: Not accepted: the settings are those of the checkpoint.
+            strict: Not accepted: all weights must fit.
+            weights_only: Ignored: nothing else is ever read.
+            **kwargs: Settings that take the place of those of the checkpoint.
+
+        Raises:
+            UserError: See :func:`tasks.run.checkpoint.load_model`.
+        """
+        if hparams_file is not None or strict is False:
+            raise ValueError("hparams_file and strict: the checkpoint alone says what it is.")
+        device = "cpu" if map_location is None else map_location
+        return load_model(cls, Path(checkpoint_path), device=device, settings=kwargs)
 
     def step_generator(self) -> torch.Generator:
         """Randomness for one training step, a function of the run's seed, the step and the rank.

@@ -25,6 +25,7 @@ from tasks.base import TaskModel
 from tasks.cache import write_atomic
 from tasks.errors import USER_ERRORS, UserError
 from tasks.parser import Parser
+from tasks.provenance import provenance
 from tasks.run.checkpoint import RunCheckpoints, check_weights, read_checkpoint, refuse_unknown
 from tasks.run.data import Purpose, TaskData
 from tasks.run.folder import CONFIG, Busy, RunFolder, free_file, release_folders
@@ -221,7 +222,10 @@ class TaskCLI(LightningCLI):
             purpose = "resume" if settings.resume else "tune"
         self.datamodule.keep(self._parts, purpose, settings.new_rows == "train")
         self.folder = self._claim()
-        self.record = Record(self.folder, self.results, self.request.arguments)
+        history = () if self.request.settings is None else self.request.settings.history
+        training = self.subcommand == "fit"
+        made = provenance(self.request.arguments) if training else (history or ({},))[-1]
+        self.record = Record(self.folder, self.results, made)
         trainer = settings.trainer
         self._best = ModelCheckpoint(
             dirpath=self.folder.path / "checkpoints",
@@ -243,14 +247,14 @@ class TaskCLI(LightningCLI):
                 enable_version_counter=False,
             ),
         ]
-        if self.subcommand == "fit" and not trainer.fast_dev_run:
+        if training and not trainer.fast_dev_run:
             trainer.callbacks.append(
                 KeepSettings(
                     self.folder,
                     self._dumped(),
                     self.request.arguments,
                     self._changed if settings.resume else None,
-                    () if self.request.settings is None else self.request.settings.history,
+                    history,
                 )
             )
         trainer.plugins = [
@@ -260,7 +264,7 @@ class TaskCLI(LightningCLI):
         if trainer.enable_progress_bar is None:
             trainer.enable_progress_bar = on_a_terminal()
         logger: Any = False
-        if self.subcommand == "fit" and trainer.logger:
+        if training and trainer.logger:
             logger = [
                 each.build(self.folder.path) if isinstance(each, RunLogger) else each
                 for each in _listed(trainer.logger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 from torch import Tensor
+
+from tasks.cache import write_atomic
 
 _TRAIN, _VALIDATION, _GUIDE = "#8a8fa3", "#2457a6", "#c8502d"
 
@@ -18,6 +21,19 @@ class _Some(LogFormatter):
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def save(figure: Figure, path: Path, dpi: int = 150) -> None:
+    """Write a picture in one step, in place of what stands at the path, which may be a link.
+
+    Args:
+        figure: The picture.
+        path: Where it goes; the ending says the format.
+        dpi: Dots an inch.
+    """
+    content = io.BytesIO()
+    figure.savefig(content, dpi=dpi, format=path.suffix.removeprefix(".") or "png")
+    write_atomic(path, content.getvalue())
 
 
 def learning_curve(
@@ -57,7 +73,7 @@ def learning_curve(
     axes.tick_params(which="minor", labelsize="small")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def parity(path: Path, target: Tensor, prediction: Tensor, name: str, error: str) -> None:
@@ -82,4 +98,4 @@ def parity(path: Path, target: Tensor, prediction: Tensor, name: str, error: str
     axes.set_aspect("equal")
     axes.text(0.04, 0.96, error, transform=axes.transAxes, va="top")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    save(figure, path)

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tasks.ablate.grid import Axis, Label
+from tasks.plots import save
 
 _COLORS = ("#2457a6", "#c8502d", "#3b8f6b", "#8a5fb0", "#b8902f", "#8a8fa3")
 _MARKERS = "os^Dvp"
@@ -141,7 +142,7 @@ def draw(path: Path, groups: Sequence[Group], axes: Sequence[Axis], spread: str)
         figure.legend(
             handles, names, title=_words(hue.name), loc="outside right upper", frameon=False
         )
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def _panel(

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 
 from attention import Product, SharedLocationMLP
@@ -20,12 +19,21 @@ from tasks.dynamics.model import DynamicsModel
 from tasks.dynamics.plots import animate, check_animation, draw_conserved, draw_data_efficiency
 from tasks.dynamics.reference import trajectories
 from tasks.dynamics.systems import Springs, System
+from tasks.run.checkpoint import load_model
+from tasks.run.folder import RunFolder
+from tasks.run.settings import Settings
+from tasks.run.trust import Trust, reading
 
 _SHOWN_SYSTEMS = 8
 
 
 def animation(
-    run: str, path: str = "dynamics.gif", number: int = 0, points: int = LONG, fps: int = 25
+    run: str,
+    path: str = "dynamics.gif",
+    number: int = 0,
+    points: int = LONG,
+    fps: int = 25,
+    trust: str | None = None,
 ) -> Path:
     """Animate a test system, as it moves and as a trained model says.
 
@@ -35,6 +43,7 @@ def animation(
         number: Number of the test system, from 0.
         points: Number of points in time.
         fps: Frames in a second; a frame is a point in time.
+        trust: A package whose classes the run may name besides ours.
 
     Returns:
         The path.
@@ -49,19 +58,17 @@ def animation(
             f"accepted: number 0 or more, points 2 or more, fps 1 or more; got {number}, {points} "
             f"and {fps}."
         )
-    config = Path(run) / "config.yaml"
-    settings = yaml.safe_load(config.read_text())
-    if not isinstance(settings, dict) or settings.get("task") != "dynamics":
+    folder, trusted = RunFolder(run), Trust.of([trust] if trust else [])
+    settings = Settings.read(folder.config, trusted).content
+    if settings.get("task") != "dynamics":
         raise ValueError(f"run: {run} is not the folder of a run of dynamics.")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--system", type=System)
-    given = parser.parse_object({"system": settings["data"]["system"]})
-    system: System = parser.instantiate_classes(given).system
-    model = DynamicsModel.load_from_checkpoint(
-        Path(run) / "checkpoints" / "best.ckpt",
-        map_location="cpu",
-        weights_only=True,
-        system=system,
+    with reading(trusted):
+        given = parser.parse_object({"system": settings["data"]["system"]})
+        system: System = parser.instantiate_classes(given).system
+    model = load_model(
+        DynamicsModel, folder.weights, trust=trusted, settings={"system": system}, what="run"
     )
     model = model.double().eval()
     drawn = trajectories(system, number + 1, points, part="test", random_start=False)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from tasks.dynamics.systems import System
+from tasks.plots import save
 
 _COLORS: Final = (
     "#2457a6", "#c8502d", "#3a8f5c", "#8a5fa8", "#b58a1b", "#4c9bb0", "#1f1f1f", "#d17fa6",
@@ -76,7 +77,7 @@ def draw_trajectories(
             axes.legend(frameon=False, loc="best", fontsize="small")
     time = system.spacing * (true.shape[1] - 1)
     figure.suptitle(f"{type(system).__name__}: {count} test systems from time 0 to {time:.3g}")
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def draw_error(path: Path, times: Tensor, errors: Mapping[str, Tensor]) -> None:
@@ -94,7 +95,7 @@ def draw_error(path: Path, times: Tensor, errors: Mapping[str, Tensor]) -> None:
     axes.set(xlabel="time", ylabel="squared error of the state", yscale="log")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def draw_conserved(
@@ -121,7 +122,7 @@ def draw_conserved(
     panels[0].legend(frameon=False, fontsize="small")
     if title:
         figure.suptitle(title)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def draw_data_efficiency(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -158,7 +159,7 @@ def draw_data_efficiency(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize="small")
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def animate(

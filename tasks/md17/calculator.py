@@ -23,6 +23,9 @@ from tasks.md17.frames import LEAST_DISTANCE
 from tasks.md17.model import MD17Model
 from tasks.md17.tracing import trace
 from tasks.md17.units import ELECTRONVOLT
+from tasks.run.checkpoint import load_model
+from tasks.run.folder import RunFolder
+from tasks.run.trust import Trust
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +42,11 @@ class Calculator(ASECalculator):
             difference to the training mean, not of its total.
         traced: Whether to record the computation once for each molecule, in some seconds, and then
             run the record: more steps a second for small molecules.
+        trust: What the checkpoint may name besides our own classes.
 
     Raises:
-        ValueError: If the path is neither, or the checkpoint is not one of the MD17 task.
+        UserError: If the path is neither, or the checkpoint cannot be read or built; see
+            :func:`tasks.run.checkpoint.load_model`.
 
     Example:
         >>> from ase.build import molecule
@@ -54,10 +59,14 @@ class Calculator(ASECalculator):
     implemented_properties = ["energy", "forces"]  # noqa: RUF012 (as ASE declares it)
 
     def __init__(
-        self, path: str | Path, dtype: torch.dtype = torch.float32, traced: bool = False
+        self,
+        path: str | Path,
+        dtype: torch.dtype = torch.float32,
+        traced: bool = False,
+        trust: Trust | None = None,
     ) -> None:
         super().__init__()
-        model = load_model(Path(path))
+        model = load_energies(Path(path), trust)
         assert model.statistics is not None
         self.statistics: Statistics = model.statistics
         # The weights do not change, so no derivative with respect to them is prepared.
@@ -86,6 +95,11 @@ class Calculator(ASECalculator):
         positions = found.positions - found.positions.mean(0)
         _check(found, positions)
         energy, forces = self._compute(torch.from_numpy(positions[None]).to(self.dtype))
+        if not (energy.isfinite().all() and forces.isfinite().all()):
+            raise ValueError(
+                "atoms: the model gives no finite energy and forces here, which are far from what "
+                "it was trained on."
+            )
         scale = self.statistics.force_rms / ELECTRONVOLT
         shift = self.statistics.energy_mean / ELECTRONVOLT
         self.results = {
@@ -119,28 +133,18 @@ class Calculator(ASECalculator):
         self._charges = tuple(atoms.numbers)
 
 
-def load_model(path: Path) -> MD17Model:
+def load_energies(path: Path, trust: Trust | None = None) -> MD17Model:
     """Load a trained model.
 
     Args:
         path: The folder of a run, whose best weights are taken, or a checkpoint.
+        trust: What the checkpoint may name besides our own classes.
 
     Raises:
-        ValueError: If the path is neither, or the checkpoint is not one of the MD17 task.
+        UserError: See :func:`tasks.run.checkpoint.load_model`.
     """
-    checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
-    if not checkpoint.is_file():
-        raise ValueError(
-            f"run: there is no checkpoint {checkpoint}; give the folder of a finished MD17 run."
-        )
-    try:
-        return MD17Model.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-    except ValueError:
-        raise
-    except Exception as error:  # Foreign bytes make the reader fail in any way.
-        raise ValueError(
-            f"run: {checkpoint} is not a checkpoint of the MD17 task ({type(error).__name__})."
-        ) from error
+    checkpoint = RunFolder(path).weights if path.is_dir() else path
+    return load_model(MD17Model, checkpoint, trust=trust, what="run")
 
 
 def _check(atoms: Any, positions: np.ndarray[Any, Any]) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jsonargparse import ArgumentParser
 
+from tasks.run.trust import Trust
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -65,13 +67,20 @@ def md(args: Sequence[str]) -> bool:
         default=False,
         help="Whether to record the computation first, for more steps a second.",
     )
+    parser.add_argument(
+        "--trust",
+        type=str | None,
+        default=None,
+        help="A package whose classes the run may name besides ours.",
+    )
     parser.add_class_arguments(Dynamics, None)
     given = parser.parse_args(list(args))
     settings = Dynamics(**{each.name: getattr(given, each.name) for each in fields(Dynamics)})
     run = Path(given.run)
     torch.set_num_threads(1)  # Further threads only wait for each other on a molecule of this size.
     dtype = torch.float64 if given.double else torch.float32
-    calculator = Calculator(run, dtype, given.traced)
+    trust = Trust.of([given.trust] if given.trust else [])
+    calculator = Calculator(run, dtype, given.traced, trust)
     atoms = _first_frame(calculator) if given.start is None else _read(Path(given.start))
     atoms.calc = calculator
     folder = Path(given.output) if given.output else (run if run.is_dir() else run.parent) / "md"

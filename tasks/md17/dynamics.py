@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from tasks.cache import write_atomic
 from tasks.md17.units import ELECTRONVOLT
+from tasks.plots import save
 
 _STRETCH: Final = 1.6  # A bond this many times as long as at the start is broken.
 _BOND: Final = 1.3  # Two atoms are bonded up to this many times the sum of their radii.
@@ -207,7 +208,7 @@ def draw_course(course: Course, path: Path) -> None:
     )
     figure.legend(frameon=False, ncols=2, loc="outside lower center")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 class _Bonds:

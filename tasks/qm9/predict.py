@@ -20,6 +20,9 @@ from tasks.cache import write_atomic
 from tasks.qm9.batches import SYMBOLS, MoleculeTensors, SizeBuckets
 from tasks.qm9.model import QM9Model
 from tasks.qm9.source import Molecules
+from tasks.run.checkpoint import load_model
+from tasks.run.folder import RunFolder, free_file
+from tasks.run.trust import Trust
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -89,9 +92,15 @@ def predict(args: Sequence[str]) -> bool:
     )
     parser.add_argument("--output", type=Path, help="The table; by default FILE-predictions.csv.")
     parser.add_argument("--batch_size", type=int, default=96, help="Molecules in a batch.")
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        help="A package whose classes the checkpoints may name besides ours.",
+    )
     parser.add_argument("--device", default="cpu", help="Where to compute, such as cuda.")
     given = parser.parse_args(list(args))
-    paths = [*given.checkpoint, *(run / "checkpoints" / "best.ckpt" for run in given.run)]
+    paths = [*given.checkpoint, *(RunFolder(run).weights for run in given.run)]
     if not paths:
         raise ValueError("predict: give trained weights by --checkpoint FILE or --run FOLDER.")
     if given.rotations < 0 or given.rotations == 1:
@@ -101,7 +110,11 @@ def predict(args: Sequence[str]) -> bool:
     for file in given.molecules:
         if not file.is_file():
             raise ValueError(f"predict: there is no file {file}.")
-    networks = load_networks(paths, given.device)
+    if given.output is not None and given.output.exists():
+        raise ValueError(
+            f"output: there is a file {given.output}, and nothing is overwritten; name another."
+        )
+    networks = load_networks(paths, given.device, Trust.of(given.trust))
     targets, elements = networks[0].targets, networks[0].elements
     spread = given.rotations > 0 or len(networks) > 1
 
@@ -111,6 +124,7 @@ def predict(args: Sequence[str]) -> bool:
         if spread:
             columns.append(f"{target['name']} error ({target['unit']})")
     buffer, count = io.StringIO(), 0
+    overflown: list[str] = []
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
     for file in given.molecules:
@@ -119,6 +133,9 @@ def predict(args: Sequence[str]) -> bool:
             molecules = pack(chunk, elements, f"{file}: molecule ", first)
             found = predict_molecules(networks, molecules, given.rotations, given.batch_size)
             for row, atoms in enumerate(chunk):
+                if not found.values[row].isfinite().all():
+                    overflown.append(f"{file}: molecule {first + row}")
+                    continue
                 cells = [f"{value:.6g}" for value in found.values[row]]
                 if found.errors is not None:
                     errors = [f"{error:.2g}" for error in found.errors[row]]
@@ -127,39 +144,42 @@ def predict(args: Sequence[str]) -> bool:
                 writer.writerow([file, first + row, formula, len(atoms), *cells])
             first += len(chunk)
         count += first
-    output = given.output or given.molecules[0].with_name(
-        f"{given.molecules[0].stem}-predictions.csv"
-    )
-    write_atomic(output, buffer.getvalue().encode())
+    count -= len(overflown)
+    if given.output is None:
+        first_file = given.molecules[0]
+        with free_file(first_file.with_name(f"{first_file.stem}-predictions.csv")) as output:
+            write_atomic(output, buffer.getvalue().encode())
+    else:
+        output = given.output
+        write_atomic(output, buffer.getvalue().encode())
     for target in targets:
         print(f"{target['name']}: {target['description']}, in {target['unit']}")
     print(f"Written: {output} ({count} molecules)")
+    if overflown:
+        raise ValueError(
+            f"predict: the prediction of {len(overflown)} molecules is not finite, and is left out "
+            f"of {output}; the first is {overflown[0]}."
+        )
     return True
 
 
-def load_networks(paths: Sequence[Path], device: str = "cpu") -> list[QM9Model]:
+def load_networks(
+    paths: Sequence[Path], device: str = "cpu", trust: Trust | None = None
+) -> list[QM9Model]:
     """Load trained networks of the same targets.
 
     Args:
         paths: Checkpoints.
         device: Where they are to compute.
+        trust: What the checkpoints may name besides our own classes.
 
     Raises:
+        UserError: One cannot be read or built; see :func:`tasks.run.checkpoint.load_model`.
         ValueError: One is not a checkpoint of molecules, or their targets or elements differ.
     """
     networks: list[QM9Model] = []
     for path in paths:
-        if not path.is_file():
-            raise ValueError(f"checkpoint: there is no file {path}.")
-        try:
-            network = QM9Model.load_from_checkpoint(path, map_location=device, weights_only=True)
-        except ValueError:
-            raise
-        except Exception as error:  # Foreign bytes make the reader fail in any way.
-            raise ValueError(
-                f"checkpoint: {path} is not a checkpoint of a network of molecules "
-                f"({type(error).__name__})."
-            ) from error
+        network = load_model(QM9Model, path, device=device, trust=trust)
         networks.append(network.float().eval().requires_grad_(False))
     first = networks[0]
     for path, network in zip(paths, networks, strict=True):

@@ -10,6 +10,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import torch
@@ -190,6 +191,7 @@ def load_model(
     *,
     device: str | torch.device = "cpu",
     trust: Trust | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
     what: str = "checkpoint",
 ) -> M:
     """Build the model that a checkpoint describes, with its weights.
@@ -199,6 +201,7 @@ def load_model(
         path: The checkpoint.
         device: Where the model is to compute.
         trust: What the checkpoint's settings may name besides classes of ours.
+        settings: Settings that take the place of those of the checkpoint.
         what: What it is given as, for errors.
 
     Raises:
@@ -209,14 +212,15 @@ def load_model(
     check_device(device)
     checkpoint = read_checkpoint(path, what)
     made_by = checkpoint[_OURS]["version"]
-    settings = dict(checkpoint["hyper_parameters"])
-    from_config = settings.pop("_instantiator", None) is not None
-    refuse_unknown(kind, settings, f"{what}: {path}", made_by)
+    found = dict(checkpoint["hyper_parameters"])
+    from_config = found.pop("_instantiator", None) is not None
+    refuse_unknown(kind, found, f"{what}: {path}", made_by)
     trust = trust or Trust()
-    trust.check(settings, f"{what}: {path}")
+    trust.check(found, f"{what}: {path}")
+    found |= settings
     try:
         with reading(trust):
-            model = instantiate_module(kind, settings) if from_config else kind(**settings)
+            model = instantiate_module(kind, found) if from_config else kind(**found)
         model.on_load_checkpoint(checkpoint)
     except (ArgumentError, TypeError, ImportError) as error:
         raise UserError(_unbuildable(f"{what}: {path}", error, made_by)) from error

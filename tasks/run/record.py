@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from time import monotonic
@@ -17,7 +17,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from tasks.base import TaskModel
 from tasks.cache import write_atomic
 from tasks.plots import learning_curve
-from tasks.provenance import processor_seconds, provenance
+from tasks.provenance import processor_seconds, recorded
 from tasks.run.checkpoint import Diverged
 from tasks.run.folder import LAST, METRICS, RunFolder
 from tasks.run.parts import Parts
@@ -38,11 +38,11 @@ class Record(Callback):
     Args:
         folder: The folder of the run.
         results: Where the figures of a test go: the folder of the run, or one in it.
-        arguments: The arguments of the command.
+        made: What is known of the making of the weights; see :func:`tasks.provenance.recorded`.
     """
 
-    def __init__(self, folder: RunFolder, results: Path, arguments: Sequence[str]) -> None:
-        self.folder, self.results, self.arguments = folder, results, arguments
+    def __init__(self, folder: RunFolder, results: Path, made: Mapping[str, Any]) -> None:
+        self.folder, self.results, self.made = folder, results, recorded(made)
         self.history: list[dict[str, float]] = []
         self.weights = "best"
         self._seconds = self._cpu_seconds = 0.0
@@ -225,7 +225,7 @@ class Record(Callback):
             "train/seconds": self.seconds,
             "train/cpu_seconds": self.cpu_seconds,
             "train/threads": torch.get_num_threads(),
-            "provenance": self._provenance(),
+            "provenance": {**self.made, "cpu_seconds": self.cpu_seconds},
             "history": self.history,
         }
         if self.folder.metrics.exists():  # Written by the training, all of which it saw.
@@ -252,9 +252,6 @@ class Record(Callback):
         if self.weights != "best":
             trainer.print("These are the last weights: none were ever validated.")
         trainer.print(f"Written: {', '.join(str(file) for file in [path, *files])}")
-
-    def _provenance(self) -> dict[str, Any]:
-        return {**provenance(self.arguments), "cpu_seconds": self.cpu_seconds}
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

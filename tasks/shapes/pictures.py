@@ -12,6 +12,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tasks.plots import save
 from tasks.shapes.data import Shapes
 from tasks.shapes.motions import Motion
 from tasks.shapes.patterns import Patterns
@@ -127,8 +128,7 @@ def draw_accuracy(
     axes.set_xticks(place, shapes)
     axes.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     return path
 
 
@@ -163,8 +163,7 @@ def _clouds(
     panel = panels[0]
     panel.plot([-0.95 * reach, -0.95 * reach + 2 * unit], [-0.93 * reach] * 2, color=_RIGHT)
     panel.text(-0.95 * reach, -0.9 * reach, "2 units", fontsize=6, color=_RIGHT)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    save(figure, path, dpi=130)
     return path
 
 
@@ -284,8 +283,7 @@ def read_rows(path: str, keys: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _save(figure: Figure, path: str) -> Path:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save(figure, Path(path))
     return Path(path)
 
 
