@@ -90,7 +90,7 @@ class RunCheckpoints(TorchCheckpointIO):
                     "lower model.learning_rate, or with gradients clipped by "
                     "trainer.gradient_clip_val."
                 )
-        refuse_links(self.folder.path.resolve(), Path(path))
+        refuse_links(self.folder.path, Path(path))
         content = io.BytesIO()
         torch.save({**checkpoint, _OURS: {"format": FORMAT, "version": version()}}, content)
         write_atomic(Path(path), content.getvalue())
@@ -134,12 +134,12 @@ def read_checkpoint(path: Path, what: str = "ckpt_path") -> Checkpoint:
     try:
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=False)
     except pickle.UnpicklingError as error:
-        named = re.search(r"(?:GLOBAL|global:?) ([\w.]+)", str(error))
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
         if named is None:
             raise UserError(f"{what}: {path} is damaged: its index is not readable.") from error
         raise UserError(
-            f"{what}: {path} holds an object of {named[1]} where weights and plain settings "
-            "belong. Making it would run code, so the file is not read."
+            f"{what}: {path} is no checkpoint that can be trusted: it holds {named[1]} where "
+            "weights and plain settings belong. Making that would run code, so it is not read."
         ) from error
     except (MemoryError, OSError):
         raise

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tasks.errors import UserError
 
@@ -66,6 +67,16 @@ class RunFolder:
     def metrics(self) -> Path:
         """What the test found."""
         return self.path / METRICS
+
+    def read_metrics(self) -> dict[str, Any]:
+        """What an earlier test found; nothing where there is none, or what is there is damaged."""
+        if self.metrics.is_symlink() or not self.metrics.is_file():
+            return {}
+        try:
+            found = json.loads(self.metrics.read_text())
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def best(self) -> Path:
@@ -125,9 +136,12 @@ class RunFolder:
         if key in _held:
             return
         self.path.mkdir(parents=True, exist_ok=True)
+        for child in self.path.iterdir():
+            if child.is_dir():
+                refuse_links(self.path, child)
         file = _open_here(self.path / _LOCK)
         try:
-            _lock(file, wait)
+            _lock(file, wait, self.path)
         except TimeoutError:
             file.close()
             raise Busy(
@@ -216,7 +230,7 @@ def locked(path: Path, wait: float | None = None) -> Iterator[None]:
         TimeoutError: If another process held it all the while.
     """
     with _open_here(path) as file:
-        _lock(file, wait)
+        _lock(file, wait, path.parent)
         yield
 
 
@@ -226,7 +240,7 @@ def _open_here(path: Path) -> IO[str]:
     return os.fdopen(os.open(path, _APPEND, 0o666), "a")
 
 
-def _lock(file: IO[str], wait: float | None) -> None:
+def _lock(file: IO[str], wait: float | None, folder: Path) -> None:
     end = None if wait is None else time.monotonic() + wait
     while True:
         try:
@@ -234,7 +248,7 @@ def _lock(file: IO[str], wait: float | None) -> None:
             return
         except BlockingIOError:
             if end is not None and time.monotonic() >= end:
-                raise TimeoutError(f"another process works on {Path(file.name).parent}") from None
+                raise TimeoutError(f"another process works in {folder}.") from None
             time.sleep(0.05)
 
 

@@ -228,11 +228,10 @@ class Record(Callback):
             "provenance": {**self.made, "cpu_seconds": self.cpu_seconds},
             "history": self.history,
         }
-        if self.folder.metrics.exists():  # Written by the training, all of which it saw.
-            before = json.loads(self.folder.metrics.read_text())
-            if len(before.get("history", [])) >= len(self.history):
-                training = {name: before[name] for name in training if name in before}
-                self.history = training["history"]
+        before = self.folder.read_metrics()  # Written by the training, all of which it saw.
+        if len(before.get("history", [])) >= max(len(self.history), 1):
+            training = {name: before[name] for name in training if name in before}
+            self.history = training["history"]
         if self.history:
             curve = self.results / "learning_curve.png"
             learning_curve(

@@ -70,7 +70,10 @@ class Request:
         trust = Trust.of(values_of(rest, "trust"), typed)
         folder = RunFolder(named)
         if not folder.path.is_dir():
-            raise UserError(f"{option}: there is no folder {folder}; {_RIGHT_FOLDER}.")
+            raise UserError(
+                f"{option}: {folder} is not the folder of a run: there is no such folder; "
+                f"{_RIGHT_FOLDER}."
+            )
         if not folder.config.is_file():
             raise UserError(
                 f"{option}: {folder} is not the folder of a run: {folder.config} is missing; "

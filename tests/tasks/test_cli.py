@@ -222,7 +222,8 @@ def test_a_checkpoint_runs_no_code(refusal):
             return Path.touch, (Path("executed"),)
 
     torch.save(Payload(), "foreign.ckpt")
-    assert "no checkpoint" in refusal("test", "--config", QUICK, "--ckpt_path", "foreign.ckpt")
+    message = refusal("test", "--config", QUICK, "--ckpt_path", "foreign.ckpt")
+    assert "no checkpoint" in message and "would run code" in message
     assert not Path("executed").exists()
 
 

@@ -28,10 +28,10 @@ import os
 from pathlib import Path
 from tasks.cli import main
 from tasks.qm9 import QM9Model
-from tasks.record import AtomicCheckpoints
+from tasks.run.checkpoint import RunCheckpoints
 
 rank = os.environ.get("RANK", "0")
-step, save = QM9Model.training_step, AtomicCheckpoints.save_checkpoint
+step, save = QM9Model.training_step, RunCheckpoints.save_checkpoint
 
 def training_step(self, batch):
     with open(f"seen-{rank}.txt", "a") as file:
@@ -44,7 +44,7 @@ def save_checkpoint(self, checkpoint, path, storage_options=None):
     save(self, checkpoint, path, storage_options)
 
 QM9Model.training_step = training_step
-AtomicCheckpoints.save_checkpoint = save_checkpoint
+RunCheckpoints.save_checkpoint = save_checkpoint
 main()
 """
 
