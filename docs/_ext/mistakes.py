@@ -224,6 +224,7 @@ MISTAKES: dict[str, str] = {
         $ lie-attention fit --config md17/quick.yaml --model.network LieEnergy --model.network.group SE2
         md17.MD17Model(energy_weight=0.0, force_weight=0.0)
         md17.WeightAverage(decay=1.0)
+        md17.MD17("../x")
         md17.MD17(source=md17.Springs()).train_dataloader()
         md17.Springs(frames=0)
         md17.Springs().load("aspirin")
@@ -272,6 +273,8 @@ MISTAKES: dict[str, str] = {
         shapes.Shapes(shift=-1.0)
         shapes.Shapes(features="colors")
         shapes.Shapes(fresh=True, folder="clouds")
+        Path("file").touch()
+        ... shapes.Shapes(train_clouds=4, folder="file/clouds").moved("train", "D")
         shapes.Shapes(train_clouds=4, folder="clouds").moved("train", "D")
         ... shapes.Shapes(train_clouds=5, folder="clouds").moved("train", "D")
         shapes.Shapes(train_clouds=4, folder="clouds").moved("train", "D")
@@ -369,6 +372,9 @@ MISTAKES: dict[str, str] = {
     """,
     "Files in the cache": """
         cache.load_arrays(Path("."), version=1)
+        Path("file").touch()
+        ... cache.load_arrays(Path("file/arrays.npz"), version=1)
+        with cache.writing_only_below("runs"): cache.write_atomic(Path("elsewhere.txt"), b"")
         Path("file.npz").write_bytes(b"no archive")
         ... cache.load_arrays(Path("file.npz"), version=1)
         cache.save_arrays(Path("file.npz"), {"a": np.zeros(3)}, version=1)
@@ -399,7 +405,8 @@ ELSEWHERE: dict[str, str] = {
     "tasks.dynamics.model": _RUN + "`tests/tasks/dynamics/test_model.py`",
     "tasks.dynamics.pictures": _RUN + "`tests/tasks/dynamics/test_model.py`",
     "tasks.dynamics.plots": _RUN + "`tests/tasks/dynamics/test_model.py`",
-    "tasks.loader": "it takes an interrupted run: `tests/tasks/test_cli.py`",
+    "tasks.loader": "it takes an interrupted run, or several processes: "
+    "`tests/tasks/qm9/test_data.py`",
     "tasks.md17.archive": _DATA + "`tests/tasks/md17/test_frames.py`",
     "tasks.md17.calculator": _RUN + "`tests/tasks/md17/test_dynamics.py`",
     "tasks.md17.command": _RUN + "`tests/tasks/md17/test_dynamics.py`",
@@ -411,7 +418,6 @@ ELSEWHERE: dict[str, str] = {
     "tasks.md17.tracing": _RUN + "`tests/tasks/md17/test_tracing.py`",
     "tasks.md17.xtb": "dynamics that break a molecule: `tests/tasks/md17/test_frames.py`",
     "tasks.molecules": _DATA + "`tests/tasks/molecules`",
-    "tasks.qm9.batches": "it takes several processes: `tests/tasks/qm9/test_data.py`",
     "tasks.qm9.data": _DATA + "`tests/tasks/qm9/test_data.py`",
     "tasks.qm9.model": _RUN + "`tests/tasks/test_cli.py`",
     "tasks.qm9.molecules": _DATA + "`tests/tasks/qm9/test_data.py`",

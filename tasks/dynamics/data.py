@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
 
 from tasks.dynamics.metrics import LONG, SHORT
 from tasks.dynamics.reference import Part, Trajectories, trajectories
 from tasks.dynamics.systems import Springs, System
-from tasks.loader import ResumableLoader
+from tasks.loader import Batches, ResumableLoader, Share
 from tasks.run.data import TaskData
 
 _TEST_BATCH = 500  # Without derivatives by weights, large batches cost little more.
@@ -34,11 +32,14 @@ class TrajectoryBatch(NamedTuple):
         states: Positions above momenta, shape (B, points, 2, N, dim).
         parameters: Parameters of the systems, shape (B, N, parameters).
         index: The number of each system in its part, shape (B,), int64.
+        weight: What each system counts in the mean of the loss, shape (B,): 1, but where processes
+            that train together have unequal parts of a batch.
     """
 
     states: Tensor
     parameters: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    weight: Tensor
 
 
 class DynamicsData(TaskData):
@@ -54,7 +55,8 @@ class DynamicsData(TaskData):
         val_systems: Number of systems to validate on.
         test_systems: Number of systems to test on.
         chunk: Number of points in time of a training stretch.
-        batch_size: Largest number of systems in a batch.
+        batch_size: Largest number of systems in a batch; where several processes train together, of
+            all their parts.
         repeats: How often an epoch goes through the training systems, for small sets.
         seed: Seed of the training and validation systems and of the order of the batches. The
             test systems do not depend on it.
@@ -184,18 +186,25 @@ class DynamicsData(TaskData):
 
     def _loader(self, part: Part) -> TrajectoryLoader:
         training = part == "train"
-        together = torch.distributed.is_available() and torch.distributed.is_initialized()
         sampler = Batches(
-            self.counts[part],
+            torch.arange(self.counts[part]),
             self.batch_size if training else max(self.batch_size, _TEST_BATCH),
             repeats=self.repeats if training else 1,
             seed=self.seed if training else None,
-            rank=torch.distributed.get_rank() if together else 0,
-            world_size=torch.distributed.get_world_size() if together else 1,
         )
         counts = training and self.trainer is not None
-        progress = self._finished_batches if counts else None
-        return TrajectoryLoader(self.part(part), sampler, progress)
+        return TrajectoryLoader(
+            self.part(part),
+            sampler,
+            order={
+                f"data.{part}_systems": self.counts[part],
+                "data.batch_size": self.batch_size,
+                "data.repeats": self.repeats,
+                "data.seed": self.seed,
+            },
+            progress=self._finished_batches if counts else None,
+            share=Share.of_this_process(),
+        )
 
     def _finished_batches(self) -> int:
         # What was handed out when a run is interrupted may not have been trained on.
@@ -204,72 +213,37 @@ class DynamicsData(TaskData):
         return int(progress.processed)  # type: ignore[attr-defined]  # typed as its base class
 
 
-class Batches(Sampler[Tensor]):
-    """Numbers of systems in batches of nearly equal length, a function of seed and epoch alone.
-
-    Args:
-        count: Number of systems.
-        batch_size: Largest number of systems in a batch.
-        repeats: How often an epoch goes through the systems.
-        seed: Seed of the order; without one, the order is that of the systems.
-        rank: Which share of the batches to give, where several processes train together.
-        world_size: Number of shares. All are equally long; where the batches do not divide, the
-            first ones are given twice.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        batch_size: int,
-        *,
-        repeats: int = 1,
-        seed: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.systems, self.repeats, self.seed = count, repeats, seed
-        self.rank, self.world_size = rank, world_size
-        self._each = -(-count // batch_size)
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches the next iteration gives; Lightning calls this."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self._each * self.repeats // self.world_size)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        batches: list[Tensor] = []
-        for repeat in range(self.repeats):
-            order = np.arange(self.systems)
-            if self.seed is not None:
-                rng = np.random.default_rng((self.seed, self.epoch, repeat))
-                order = rng.permutation(self.systems)
-            batches += torch.from_numpy(order).tensor_split(self._each)
-        for place in range(self.rank, len(self) * self.world_size, self.world_size):
-            yield batches[place % len(batches)]
-
-
 class TrajectoryLoader(ResumableLoader[TrajectoryBatch, Batches]):
     """An iterable of batches, which a trainer can resume within an epoch.
 
     Args:
         source: The trajectories.
         sampler: Gives the numbers of the systems; Lightning calls its ``set_epoch``.
+        order: The settings that the order of an epoch depends on, by name.
         progress: Gives the number of batches that the trainer has finished in this epoch;
             without it, the batches handed out count as finished.
+        share: The part of each batch that this process takes.
+
+    Raises:
+        ValueError: There are more processes than systems in a batch.
     """
+
+    kind = "systems"
 
     def __init__(
         self,
         source: Trajectories,
         sampler: Batches,
+        *,
+        order: Mapping[str, int | str],
         progress: Callable[[], int] | None = None,
+        share: Share = Share(),  # noqa: B008 (immutable)
     ) -> None:
-        super().__init__(sampler, progress, "train_systems, repeats and batch_size")
+        super().__init__(sampler, order, sampler.smallest, progress, share)
         self.source = source
 
     def batch(self, step: int, rows: Tensor) -> TrajectoryBatch:
-        chosen = self.source[rows]
-        return TrajectoryBatch(chosen.states, chosen.parameters, rows)
+        own = self.share.take(rows)
+        chosen = self.source[own]
+        weight = self.share.weigh(torch.ones(len(own), dtype=torch.float64), len(rows))
+        return TrajectoryBatch(chosen.states, chosen.parameters, own, weight)

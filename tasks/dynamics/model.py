@@ -22,6 +22,7 @@ from tasks.dynamics.losses import Loss, RollOut
 from tasks.dynamics.metrics import LONG, SHORT, drift, drifts, roll_out, squared_error
 from tasks.dynamics.plots import draw_conserved, draw_error, draw_trajectories
 from tasks.dynamics.systems import Quantity, Springs, System
+from tasks.loader import Share, allow_unused_weights
 
 _DRAWN_SYSTEMS = 4
 _ITERATIONS = 20  # Of L-BFGS in one step of the trainer.
@@ -70,7 +71,7 @@ class DynamicsModel(TaskModel):
         self.system = system
         self.field = field(system)
         self.loss, self.integrator, self.optimizer = loss, integrator, optimizer
-        self._tested: list[tuple[TrajectoryBatch, Tensor]] = []
+        self._tested: list[tuple[Tensor, ...]] = []
 
     def forward(self, batch: TrajectoryBatch, points: int | None = None) -> Tensor:
         """Roll out from the first state of each stretch.
@@ -106,7 +107,7 @@ class DynamicsModel(TaskModel):
     def _cast(self, batch: TrajectoryBatch) -> TrajectoryBatch:
         """The batch in the precision of the weights."""
         states, parameters = (each.to(self.dtype) for each in batch[:2])
-        return TrajectoryBatch(states, parameters, batch.index)
+        return batch._replace(states=states, parameters=parameters)
 
     # ---- steps -------------------------------------------------------------------------------
 
@@ -119,7 +120,9 @@ class DynamicsModel(TaskModel):
         loss = self.loss(self.system, field, batch.states)
         name = "train/mse_5" if isinstance(self.loss, RollOut) else "train/loss"
         self._log(name, loss.detach(), batch)
-        return loss
+        loss = loss * batch.weight.mean().to(loss.dtype)
+        # Its line search must find the same step in all processes.
+        return Share.of_this_process().mean(loss) if self.optimizer == "lbfgs" else loss
 
     def validation_step(self, batch: TrajectoryBatch) -> None:
         """Log the roll-out error at 5 points from time 0."""
@@ -133,7 +136,7 @@ class DynamicsModel(TaskModel):
         error = squared_error(predicted, batch.states)
         self._log("test/mse_5", error[:, :SHORT].mean(), batch)
         self._log("test/mse_100", error[:, :LONG].mean(), batch)
-        self._tested.append((batch, predicted))
+        self._tested.append((batch.states, batch.parameters, predicted))
 
     def predict_step(self, batch: TrajectoryBatch) -> Tensor:
         """Predict the states after 99 steps: numbers of the systems beside them, float64."""
@@ -148,8 +151,8 @@ class DynamicsModel(TaskModel):
             on_step=False,
             on_epoch=True,
             prog_bar=not training,
-            batch_size=len(batch.states),
-            sync_dist=not training,
+            batch_size=Share.of_this_process().count(len(batch.states)),
+            sync_dist=True,
         )
 
     # ---- what a run reports ------------------------------------------------------------------
@@ -157,6 +160,10 @@ class DynamicsModel(TaskModel):
     def on_test_epoch_start(self) -> None:
         """Forget an earlier test."""
         self._tested = []
+
+    def on_test_epoch_end(self) -> None:
+        """Bring together what the processes have tested."""
+        self._tested = Share.of_this_process().gather(self._tested)
 
     def label(self, data: LightningDataModule) -> str:
         assert isinstance(data, DynamicsData)
@@ -178,7 +185,7 @@ class DynamicsModel(TaskModel):
             "test/mse_100": float(metrics["test/mse_100"]),
             "test/mse_100_constant": still_long,
             "train/systems": self._data.counts["train"],
-            "test/systems": sum(len(batch.states) for batch, _ in self._tested),
+            "test/systems": sum(len(states) for states, *_ in self._tested),
             "reference/energy_drift": float(self._data.part("test").energy_drift.max()),
         }
         for name, values in self._drifts().items():
@@ -188,11 +195,11 @@ class DynamicsModel(TaskModel):
     def _drifts(self) -> dict[str, Tensor]:
         """Drift of every conserved quantity of the tested systems, ``(systems, points)``."""
         batches: list[dict[str, Tensor]] = []
-        for batch, predicted in self._tested:
-            states, parameters = predicted.double(), batch.parameters.double()
-            found = drifts(self.system, states, parameters)
+        for _, parameters, predicted in self._tested:
+            found = drifts(self.system, predicted.double(), parameters.double())
             if isinstance(self.field, LearnedHamiltonian):
-                found["learned_energy"] = self._learned_energy_drift(predicted, batch.parameters)
+                given = predicted.to(self.device), parameters.to(self.device)
+                found["learned_energy"] = self._learned_energy_drift(*given)
             batches.append({name: each.cpu() for name, each in found.items()})
         return {name: torch.cat([each[name] for each in batches]) for name in batches[0]}
 
@@ -245,20 +252,21 @@ class DynamicsModel(TaskModel):
         write_atomic(path, buffer.getvalue().encode())
 
     def draw(self, folder: Path) -> list[Path]:
-        batch, predicted = self._tested[0]
+        states, parameters, predicted = self._tested[0]
         times = self.system.spacing * torch.arange(predicted.shape[1])
         few = slice(_DRAWN_SYSTEMS)
         paths = [folder / f"{name}.png" for name in ("trajectories", "error", "conserved")]
-        parameters = batch.parameters[few].cpu()
-        draw_trajectories(
-            paths[0], self.system, batch.states[few].cpu(), predicted[few].cpu(), parameters
-        )
-        errors = torch.cat([squared_error(each, b.states) for b, each in self._tested])
-        draw_error(paths[1], times, {self.field.description: errors.cpu()})
+        draw_trajectories(paths[0], self.system, states[few], predicted[few], parameters[few])
+        errors = torch.cat([squared_error(given, true) for true, _, given in self._tested])
+        draw_error(paths[1], times, {self.field.description: errors})
         draw_conserved(paths[2], times, {self.field.description: self._drifts()})
         return paths
 
     # ---- the system that the weights belong to -----------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Let processes train together, though a constant of the energy moves nothing."""
+        allow_unused_weights(self.trainer)
 
     def on_fit_start(self) -> None:
         """Check that the data are of the model's system."""

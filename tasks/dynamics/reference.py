@@ -3,11 +3,16 @@
 Systems are made in blocks of 1,000, each from a seed of its own, and each block is a file of the
 cache. A set of 100 systems is therefore the start of that of 1,000, and an interrupted generation
 goes on where it stopped.
+
+A block is found by the settings of its system and by the source of all that makes it, and taken
+where the system still takes the first steps that it took then. What was typed in has no source
+that could be compared, and is not kept.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -17,16 +22,21 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from tasks.cache import CacheError, cache_directory, load_arrays, save_arrays
+from tasks.cache import CacheError, cache_directory, keep_arrays, load_arrays, source_digest
+from tasks.dynamics.hamiltonian import HamiltonianField
+from tasks.dynamics.integrators import RK4
 from tasks.dynamics.systems import System
+
+logger = logging.getLogger(__name__)
 
 Part = Literal["train", "val", "test"]
 
 BLOCK: Final = 1_000
-CACHE_VERSION: Final = 1
+CACHE_VERSION: Final = 2
 
 _PARTS: Final = ("train", "val", "test")
 _DRIFT_EVERY: Final = 10  # Points in time; the energy at each costs as much as a step.
+_REPEATED: Final = 2  # Systems of a block, and points in time, that are made anew when it is read.
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,8 @@ def trajectories(
 ) -> Trajectories:
     """Read trajectories from the cache, and make those that are not there.
 
+    Where the cache cannot be written, a warning says so.
+
     Args:
         system: The system.
         count: Number of systems.
@@ -93,17 +105,20 @@ def trajectories(
         )
     if seed < 0:
         raise ValueError(f"seed: {seed}; accepted: 0 or more.")
-    # The digest is over all that the content depends on: repr of a dataclass has its settings.
-    key = repr((system, length, part, seed, random_start, CACHE_VERSION))
-    name = f"{type(system).__name__.lower()}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    base = cache_directory(folder) / "dynamics" / name
+    base = _folder(system, (length, part, seed, random_start), folder)
     blocks, missing = {}, []
     numbers = range(-(-count // BLOCK))
     for number in numbers:
-        try:
-            blocks[number] = load_arrays(base / f"{number:05d}.npz", version=CACHE_VERSION)
-        except (FileNotFoundError, CacheError):
+        found = None if base is None else _known(base / f"{number:05d}.npz")
+        if found is not None and not _is_of(system, found, number, part, seed):
+            logger.warning(
+                "%s is not of this %s; the trajectories are made again", base, type(system).__name__
+            )
+            found = None
+        if found is None:
             missing.append(number)
+        else:
+            blocks[number] = found
     bar = tqdm(
         missing,
         desc=f"{type(system).__name__}, {part}",
@@ -113,7 +128,14 @@ def trajectories(
     )
     for number in bar:
         blocks[number] = _block(system, number, length, part, seed, random_start)
-        save_arrays(base / f"{number:05d}.npz", blocks[number], version=CACHE_VERSION)
+        if base is not None:
+            keep_arrays(
+                base / f"{number:05d}.npz",
+                blocks[number],
+                version=CACHE_VERSION,
+                otherwise="trajectories are made every time",
+                setting="data.folder",
+            )
     joined = {
         name: torch.from_numpy(np.concatenate([blocks[n][name] for n in numbers])[:count])
         for name in ("states", "parameters", "starts", "energy_drift")
@@ -121,11 +143,58 @@ def trajectories(
     return Trajectories(**joined)
 
 
+def _folder(system: System, settings: tuple[object, ...], folder: str | Path | None) -> Path | None:
+    """Where the blocks of a system lie; nowhere if the source of its class cannot be had."""
+    sources = [source_digest(each) for each in (type(system), HamiltonianField, RK4)]
+    if None in sources:
+        return None
+    kind = type(system)
+    key = repr((kind.__module__, kind.__qualname__, system, *settings, CACHE_VERSION, *sources))
+    name = f"{kind.__name__.lower()}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return cache_directory(folder) / "dynamics" / name
+
+
+def _known(path: Path) -> dict[str, np.ndarray] | None:
+    """A block that is kept, if it is whole."""
+    try:
+        return load_arrays(path, version=CACHE_VERSION)
+    except FileNotFoundError:
+        return None
+    except CacheError as error:
+        logger.warning("%s; the trajectories are made again", error)
+        return None
+
+
+def _is_of(
+    system: System, block: dict[str, np.ndarray], number: int, part: Part, seed: int
+) -> bool:
+    """Whether a block is what a system makes, going by its parameters and first steps."""
+    state, parameters, _ = _draw(system, number, part, seed)
+    steps = _first_steps(system, state, parameters)
+    # Another machine may round otherwise.
+    return all(
+        block[name].shape == made.shape and np.allclose(block[name], made, rtol=1e-9, atol=1e-12)
+        for name, made in (("parameters", parameters.numpy()), ("first_steps", steps))
+    )
+
+
+def _draw(
+    system: System, number: int, part: Part, seed: int
+) -> tuple[Tensor, Tensor, np.random.Generator]:
+    """Initial states and parameters of a block, and the randomness that goes on from there."""
+    rng = np.random.default_rng((seed, _PARTS.index(part), number))
+    return *system.draw(BLOCK, rng), rng
+
+
+def _first_steps(system: System, state: Tensor, parameters: Tensor) -> np.ndarray:
+    few = slice(_REPEATED)
+    return system.trajectory(state[few], parameters[few], _REPEATED).numpy()
+
+
 def _block(
     system: System, number: int, length: int, part: Part, seed: int, random_start: bool
 ) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng((seed, _PARTS.index(part), number))
-    state, parameters = system.draw(BLOCK, rng)
+    state, parameters, rng = _draw(system, number, part, seed)
     starts = torch.zeros(BLOCK, dtype=torch.int64)
     if random_start:
         starts = torch.from_numpy(rng.integers(0, system.points - length, BLOCK, endpoint=True))
@@ -138,6 +207,7 @@ def _block(
         "parameters": parameters.numpy(),
         "starts": starts.numpy(),
         "energy_drift": drift.numpy(),
+        "first_steps": _first_steps(system, state, parameters),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tasks.cache import cache_directory
+from tasks.cache import cache_directory, check_name
 from tasks.md17.download import fetch_archive
 from tasks.md17.frames import Frames, Rows, Source
 from tasks.md17.splits import SPLITS
@@ -83,6 +83,7 @@ class RMD17(Source):
         )
 
     def _path(self, molecule: str) -> Path:
+        check_name("molecule", molecule)
         if self.folder is None:
             folder = fetch_archive(cache_directory(self.cache_dir) / "md17")
         else:

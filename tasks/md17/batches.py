@@ -6,15 +6,14 @@ processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
 
-from tasks.loader import ResumableLoader
+from tasks.loader import Batches, ResumableLoader, Share
 from tasks.md17.frames import ELEMENTS, Frames
 
 IN_FEATURES: Final = len(ELEMENTS)
@@ -30,6 +29,8 @@ class FrameBatch(NamedTuple):
         energy: Total energy in meV, shape (B,), float64: single precision would lose digits.
         forces: Forces in meV/angstrom, shape (B, N, 3).
         index: The number of each frame in the source, shape (B,), int64.
+        weight: What each frame counts in the mean of the loss, shape (B,), float64: 1, but where
+            processes that train together have unequal parts of a batch.
     """
 
     features: Tensor
@@ -37,6 +38,7 @@ class FrameBatch(NamedTuple):
     energy: Tensor
     forces: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    weight: Tensor
 
 
 def element_features(charges: Tensor) -> Tensor:
@@ -79,55 +81,8 @@ class FrameTensors:
             energy=self._energies[rows],
             forces=self._forces[rows],
             index=rows,
+            weight=torch.ones(len(rows), dtype=torch.float64),
         )
-
-
-class Batches(Sampler[Tensor]):
-    """Rows in batches of nearly equal length, a function of the seed and the epoch alone.
-
-    Args:
-        rows: The rows, shape (n,), int64.
-        batch_size: Largest number of rows in a batch.
-        shuffle: Whether each epoch has an order of its own; else the order is that of the rows.
-        seed: Seed of the order.
-        rank: Which share of the batches to give, where several processes train together.
-        world_size: Number of shares. All are equally long; where the batches do not divide, the
-            first ones are given twice.
-    """
-
-    def __init__(
-        self,
-        rows: Tensor,
-        batch_size: int,
-        *,
-        shuffle: bool,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.rows = rows
-        self.count = -(-len(rows) // batch_size)
-        self.shuffle = shuffle
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches the next iteration gives; Lightning calls this."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self.count // self.world_size)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        rows = self.rows
-        if self.shuffle:
-            order = np.random.default_rng((self.seed, self.epoch)).permutation(len(rows))
-            rows = rows[torch.from_numpy(order)]
-        batches = rows.tensor_split(self.count)
-        for place in range(self.rank, len(self) * self.world_size, self.world_size):
-            yield batches[place % self.count]
 
 
 class FrameLoader(ResumableLoader[FrameBatch, Batches]):
@@ -136,18 +91,29 @@ class FrameLoader(ResumableLoader[FrameBatch, Batches]):
     Args:
         frames: The frames.
         sampler: Gives the rows of the batches; Lightning calls its ``set_epoch``.
+        order: The settings that the order of an epoch depends on, by name.
         progress: Gives the number of batches that the trainer has finished in this epoch;
             without it, the batches handed out count as finished.
+        share: The part of each batch that this process takes.
+
+    Raises:
+        ValueError: There are more processes than frames in a batch.
     """
+
+    kind = "frames"
 
     def __init__(
         self,
         frames: FrameTensors,
         sampler: Batches,
+        *,
+        order: Mapping[str, int | str],
         progress: Callable[[], int] | None = None,
+        share: Share = Share(),  # noqa: B008 (immutable)
     ) -> None:
-        super().__init__(sampler, progress, "train_frames and batch_size")
+        super().__init__(sampler, order, sampler.smallest, progress, share)
         self.frames = frames
 
     def batch(self, step: int, rows: Tensor) -> FrameBatch:
-        return self.frames.batch(rows)
+        batch = self.frames.batch(self.share.take(rows))
+        return batch._replace(weight=self.share.weigh(batch.weight, len(rows)))

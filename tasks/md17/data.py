@@ -8,7 +8,9 @@ from typing import ClassVar, Final
 import numpy as np
 import torch
 
-from tasks.md17.batches import IN_FEATURES, Batches, FrameLoader, FrameTensors
+from tasks.cache import check_name
+from tasks.loader import Batches, Share
+from tasks.md17.batches import IN_FEATURES, FrameLoader, FrameTensors
 from tasks.md17.frames import Frames, Source
 from tasks.md17.splits import SPLITS, Split, split_frames
 from tasks.md17.xtb import XTB
@@ -51,7 +53,8 @@ class MD17(TaskData):
         train_frames: Number of frames to train on.
         val_frames: Number of frames to validate on.
         test_frames: Number of frames to test on; all that are left when absent.
-        batch_size: Largest number of frames in a batch.
+        batch_size: Largest number of frames in a batch; where several processes train together, of
+            all their parts.
         seed: Seed of the order of the batches; the split does not depend on it.
 
     Raises:
@@ -73,6 +76,7 @@ class MD17(TaskData):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_name("molecule", molecule)
         if split not in SPLITS:
             raise ValueError(f"split: {split}; accepted: {SPLITS[0]} to {SPLITS[-1]}.")
         least = {"train_frames": 2, "val_frames": 1, "test_frames": 1, "batch_size": 1, "seed": 0}
@@ -180,17 +184,20 @@ class MD17(TaskData):
     def _loader(self, part: str) -> FrameLoader:
         tensors = self._require_setup()
         training = part == "train"
-        together = torch.distributed.is_available() and torch.distributed.is_initialized()
-        sampler = Batches(
-            torch.from_numpy(self._split.rows(part)),
-            self.batch_size,
-            shuffle=training,
-            seed=self.seed,
-            rank=torch.distributed.get_rank() if together else 0,
-            world_size=torch.distributed.get_world_size() if together else 1,
-        )
+        rows = torch.from_numpy(self._split.rows(part))
         counts = training and self.trainer is not None
-        return FrameLoader(tensors, sampler, self._finished_batches if counts else None)
+        return FrameLoader(
+            tensors,
+            Batches(rows, self.batch_size, seed=self.seed if training else None),
+            order={
+                "data.split": self.split_number,
+                f"data.{part}_frames": len(rows),
+                "data.batch_size": self.batch_size,
+                "data.seed": self.seed,
+            },
+            progress=self._finished_batches if counts else None,
+            share=Share.of_this_process(),
+        )
 
     def _finished_batches(self) -> int:
         # What was handed out when a run is interrupted may not have been trained on.

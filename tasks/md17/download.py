@@ -15,6 +15,8 @@ from typing import Final
 import pooch
 from tqdm import tqdm
 
+from tasks.cache import CACHE_VARIABLE, check_writable, make_folder
+
 logger = logging.getLogger(__name__)
 
 ADDRESSES: Final = (
@@ -51,7 +53,15 @@ def fetch_archive(cache: Path) -> Path:
     folder = cache / "rmd17"
     if folder.is_dir():
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        make_folder(cache)
+        check_writable(folder)
+    except OSError as error:
+        raise OSError(
+            f"the archive of rMD17 cannot be kept in {cache} ({error.strerror or error}); name a "
+            "folder that can be written by --data.source.cache_dir or the environment variable "
+            f"{CACHE_VARIABLE}, or the folder of an archive by --data.source.folder"
+        ) from error
     archive = _download(cache)
     with tempfile.TemporaryDirectory(prefix=".rmd17-", dir=cache) as made:
         unpacked = Path(made) / "rmd17"
@@ -112,7 +122,7 @@ def _copy_members(archive: Path, folder: Path) -> int:
             name = Path(member.name).name
             for kind, pattern in _WANTED.items():
                 if member.isfile() and pattern.fullmatch(name):
-                    (folder / kind).mkdir(parents=True, exist_ok=True)
+                    make_folder(folder / kind)
                     source = members.extractfile(member)
                     assert source is not None
                     with (folder / kind / name).open("wb") as target:

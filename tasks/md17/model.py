@@ -17,6 +17,7 @@ from torch.nn.functional import l1_loss, mse_loss
 from liegroups import Distance, Invariant
 from tasks.base import TaskModel
 from tasks.cache import write_atomic
+from tasks.loader import Share, allow_unused_weights
 from tasks.md17.batches import FrameBatch
 from tasks.md17.data import MD17, Statistics
 from tasks.md17.forces import energy_and_forces, symmetry_errors
@@ -91,7 +92,8 @@ class MD17Model(TaskModel):
         self.energy_weight, self.force_weight = energy_weight, force_weight
         self._compiled = CompiledStep(self.network, self._loss) if compile else None
         self.statistics: Statistics | None = None
-        self._tested: list[tuple[FrameBatch, Tensor, Tensor]] = []
+        self._tested: list[tuple[Tensor, ...]] = []
+        self._measured: list[tuple[Tensor, ...]] = []
 
     def forward(
         self, batch: FrameBatch, generator: torch.Generator | None = None
@@ -136,7 +138,7 @@ class MD17Model(TaskModel):
                 batch.features, batch.positions, target, batch.forces
             )
         self._log("train", energy.detach() * scale, forces.detach() * scale, batch)
-        return loss
+        return loss * batch.weight.mean().to(loss.dtype)
 
     def _loss(
         self, energy: Tensor, forces: Tensor, target: Tensor, target_forces: Tensor
@@ -157,7 +159,10 @@ class MD17Model(TaskModel):
         """Log the mean absolute errors of energy and force components, and keep predictions."""
         energy, forces = self(batch)
         self._log("test", energy, forces, batch)
-        self._tested.append((batch, energy, forces))
+        self._tested.append((self._centered(batch), energy, batch.forces, forces))
+        if not self._measured:
+            atoms = batch.features, batch.positions
+            self._measured.append(tuple(part[:_MEASURED_FRAMES] for part in atoms))
 
     def predict_step(self, batch: FrameBatch) -> Tensor:
         """Predict: numbers of the frames, total energies, forces, ``(B, 2 + 3N)``, float64."""
@@ -182,15 +187,21 @@ class MD17Model(TaskModel):
             on_step=False,
             on_epoch=True,
             prog_bar=stage != "train",
-            batch_size=len(energy),
-            sync_dist=stage != "train",
+            batch_size=Share.of_this_process().count(len(energy)),
+            sync_dist=True,
         )
 
     # ---- what a run reports ------------------------------------------------------------------
 
     def on_test_epoch_start(self) -> None:
         """Forget an earlier test."""
-        self._tested = []
+        self._tested, self._measured = [], []
+
+    def on_test_epoch_end(self) -> None:
+        """Bring together what the processes have tested."""
+        share = Share.of_this_process()
+        self._tested = share.gather(self._tested)
+        self._measured = share.gather(self._measured)
 
     def label(self, data: LightningDataModule) -> str:
         assert isinstance(data, MD17)
@@ -203,8 +214,9 @@ class MD17Model(TaskModel):
         return "mean absolute error of forces (meV/Å)"
 
     def results(self) -> dict[str, float | str]:
-        batch = FrameBatch(*(part[:_MEASURED_FRAMES] for part in self._tested[0][0]))
-        atoms = batch.features, batch.positions
+        features, positions = (
+            part[:_MEASURED_FRAMES].to(self.device) for part in self._measured[0]
+        )
         metrics = self.trainer.callback_metrics
         found: dict[str, float | str] = {
             "molecule": self._data.molecule,
@@ -218,12 +230,12 @@ class MD17Model(TaskModel):
             "test/energy_mae": float(metrics["test/energy_mae"]),
             "test/energy_mae_constant": self._data.energy_mae_constant,
             "train/frames": len(self._data.split.train),
-            "test/frames": sum(len(energy) for _, energy, _ in self._tested),
+            "test/frames": sum(len(energy) for energy, *_ in self._tested),
             "equivariance/group": str(self.network.group),
         }
-        if len(batch.energy) > 1:
+        if len(features) > 1:
             for name, dtype in (("", torch.float64), ("_float32", torch.float32)):
-                energy, forces = symmetry_errors(self.network, *atoms, dtype=dtype)
+                energy, forces = symmetry_errors(self.network, features, positions, dtype=dtype)
                 found[f"equivariance/energy_error{name}"] = energy
                 found[f"equivariance/force_error{name}"] = forces
         return found
@@ -264,24 +276,25 @@ class MD17Model(TaskModel):
         write_atomic(path, buffer.getvalue().encode())
 
     def draw(self, folder: Path) -> list[Path]:
-        batches, energies, forces = zip(*self._tested, strict=True)
+        true_energy, energy, true_forces, forces = (
+            torch.cat(each) for each in zip(*self._tested, strict=True)
+        )
         pairs = {
             "energy": (
-                torch.cat([self._centered(batch) for batch in batches]),
-                torch.cat(energies),
+                true_energy,
+                energy,
                 "energy less the training mean (meV)",
                 "meV",
             ),
             "forces": (
-                torch.cat([batch.forces.flatten() for batch in batches]),
-                torch.cat([each.flatten() for each in forces]),
+                true_forces.flatten(),
+                forces.flatten(),
                 "force component (meV/Å)",
                 "meV/Å",
             ),
         }
         paths = []
         for name, (target, prediction, label, unit) in pairs.items():
-            target, prediction = target.cpu(), prediction.cpu()
             error = (prediction - target).abs().mean()
             every = -(-len(target) // _DRAWN_COMPONENTS)
             paths.append(folder / f"parity_{name}.png")
@@ -298,6 +311,7 @@ class MD17Model(TaskModel):
 
     def setup(self, stage: str) -> None:
         """Take the statistics of the training frames before training starts."""
+        allow_unused_weights(self.trainer)
         if stage == "fit" and self.statistics is None:
             self.statistics = self._data.statistics
 

@@ -6,7 +6,9 @@ import difflib
 import hashlib
 import json
 import logging
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,16 +16,26 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from tasks.cache import CACHE_VARIABLE, CacheError, cache_directory, load_arrays, save_arrays
+from tasks.cache import (
+    CacheError,
+    cache_directory,
+    check_name,
+    keep_arrays,
+    load_arrays,
+    source_digest,
+)
 from tasks.md17.frames import Frames, Source
 from tasks.md17.units import ELECTRONVOLT
 
 logger = logging.getLogger(__name__)
 
-CACHE_VERSION: Final = 1
+CACHE_VERSION: Final = 2
 METHOD: Final = "GFN2-xTB"
 NAMES: Final = {"ethanol": "CH3CH2OH", "benzene": "C6H6"}
 """What ASE calls the molecules of MD17 that it has."""
+
+_PACKAGES: Final = ("tblite", "ase")
+"""What makes the frames; another version makes others."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,9 @@ class XTB(Source):
     """Frames of a molecule from Langevin dynamics with GFN2-xTB, a fast quantum-chemical method.
 
     They are made once, 1,000 of ethanol in about a minute, and kept in the cache. The same
-    settings give the same frames. Needs the packages tblite and ase: the extra ``md``.
+    settings give the same frames; where other versions of tblite or ase are installed than made
+    them, a warning says so, and they are made again. Needs the packages tblite and ase: the extra
+    ``md``.
 
     Args:
         frames: Number of frames.
@@ -85,24 +99,49 @@ class XTB(Source):
                 atom, has an unknown element or overlapping atoms, or breaks apart.
         """
         path = self.path(molecule)
-        try:
-            arrays = load_arrays(path, version=CACHE_VERSION)
-        except FileNotFoundError:
-            arrays = self._make(molecule, path)
-        except CacheError as error:
-            logger.warning("%s; the frames are made again", error)
-            arrays = self._make(molecule, path)
+        arrays = None
+        if path is not None:
+            try:
+                arrays = _known(path)
+            except FileNotFoundError:
+                pass
+            except CacheError as error:
+                logger.warning("%s; the frames are made again", error)
+        if arrays is None:
+            arrays = self._run(molecule)
+            if path is not None:
+                keep_arrays(
+                    path,
+                    arrays | {"versions": _versions()},
+                    version=CACHE_VERSION,
+                    otherwise="the frames are made every time",
+                    setting="data.source.cache_dir",
+                )
         parts = (arrays[name] for name in ("charges", "positions", "energies", "forces"))
         charges, positions, energies, forces = parts
         return Frames(molecule, METHOD, charges, positions, energies, forces)
 
-    def path(self, molecule: str) -> Path:
-        """The file that the frames of a molecule are kept in; its name tells the settings apart."""
+    def path(self, molecule: str) -> Path | None:
+        """The file that the frames of a molecule are kept in.
+
+        Its name tells the settings apart, and the class with its source. The frames of a class
+        that was typed in are not kept.
+
+        Raises:
+            ValueError: The molecule is not a name, or there is no such geometry.
+        """
+        check_name("molecule", molecule)
+        kind = type(self)
+        source = source_digest(kind)
+        if source is None:
+            return None
         settings = asdict(self) | {"molecule": NAMES.get(molecule, molecule), "method": METHOD}
         del settings["cache_dir"], settings["geometry"]
+        settings["class"] = f"{kind.__module__}.{kind.__qualname__} {source}"
         if self.geometry is not None:
             settings["geometry"] = hashlib.sha256(self._geometry().read_bytes()).hexdigest()
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        text = json.dumps(settings, sort_keys=True, default=repr)
+        key = hashlib.sha256(text.encode()).hexdigest()[:16]
         return cache_directory(self.cache_dir) / "md17" / f"xtb-{settings['molecule']}-{key}.npz"
 
     def _geometry(self) -> Path:
@@ -110,20 +149,6 @@ class XTB(Source):
         if not path.is_file():
             raise ValueError(f"geometry: there is no file {path}.")
         return path
-
-    def _make(self, molecule: str, path: Path) -> dict[str, npt.NDArray[Any]]:
-        arrays = self._run(molecule)
-        try:
-            save_arrays(path, arrays, version=CACHE_VERSION)
-        except OSError as error:
-            logger.warning(
-                "the cache %s cannot be written (%s), so the frames are made every time; name a "
-                "folder that can be, by cache_dir or the environment variable %s",
-                path,
-                error.strerror or error,
-                CACHE_VARIABLE,
-            )
-        return arrays
 
     def _run(self, molecule: str) -> dict[str, npt.NDArray[Any]]:
         try:
@@ -189,6 +214,30 @@ class XTB(Source):
             "energies": np.array(energies) * ELECTRONVOLT,
             "forces": np.array(forces) * ELECTRONVOLT,
         }
+
+
+def _versions() -> npt.NDArray[np.uint8]:
+    """The installed versions of what makes frames, as text; of what is not installed nothing."""
+    found = {}
+    for name in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return np.frombuffer(json.dumps(found).encode(), np.uint8)
+
+
+def _known(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read frames that are kept.
+
+    Raises:
+        FileNotFoundError: There are none.
+        CacheError: They are damaged, or were made by other versions than are installed.
+    """
+    arrays = load_arrays(path, version=CACHE_VERSION)
+    made_by = json.loads(arrays.pop("versions").tobytes())
+    for name, installed in json.loads(_versions().tobytes()).items():
+        if made_by.get(name) != installed:
+            raise CacheError(f"{path} was made by {name} {made_by.get(name)}; {installed} is here")
+    return arrays
 
 
 def _build(molecule: str) -> Any:

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from tasks.cache import check_name
+from tasks.loader import Share
 from tasks.molecules.database import Index, LazyMolecules, disconnect
-from tasks.qm9.batches import SYMBOLS, MoleculeBatch, MoleculeLoader, Share, SizeBuckets
+from tasks.qm9.batches import SYMBOLS, MoleculeBatch, MoleculeLoader, SizeBuckets
 from tasks.qm9.molecules import MoleculeData, Statistics
 from tasks.qm9.targets import Target
 
@@ -79,6 +81,8 @@ class Database(MoleculeData):
                 f"target, unit: {names} and {units}; accepted: one or several different targets, "
                 "and a unit for each"
             )
+        for name in names:
+            check_name("target", name)
         self.targets = tuple(
             Target(name, f"{name} of {Path(path).name}", unit, name)
             for name, unit in zip(names, units, strict=True)
@@ -187,6 +191,12 @@ class Database(MoleculeData):
                 reshuffle=training,
             ),
             self.workers,
+            order={
+                "data.split": self.split,
+                f"data.{part}_molecules": len(rows),
+                "data.batch_size": self.batch_size,
+                "data.seed": self.seed,
+            },
             augment=training and self.augment,
             progress=self.finished_batches if training and self.trainer is not None else None,
             share=Share.of_this_process(),
@@ -231,4 +241,6 @@ class DatabaseLoader(MoleculeLoader):
             num_workers=self.workers,
         )
         for (step, rows), batch in zip(ahead, read, strict=True):
+            if isinstance(batch, str):
+                raise ValueError(batch)
             yield self.finish(step, rows, batch)

@@ -3,6 +3,8 @@
 What is kept in memory is an index: of each molecule its number in the database, its size, its
 numbers of atoms of each element, and its targets. Positions are read when a batch needs them, by
 the process that makes it.
+
+A database is only read: nothing is written into it, nor beside it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import os
 import sqlite3
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,18 +26,40 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from tasks.cache import CacheError, cache_directory, load_arrays, save_arrays
+from tasks.cache import CacheError, cache_directory, check_writable, keep_arrays, load_arrays
 from tasks.qm9.batches import SYMBOLS, MoleculeBatch, atom_features
+from tasks.run.parts import identity
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _MARKS: Final = {".db": (0, b"SQLite format 3\0"), ".aselmdb": (16, struct.pack("=I", 0xBEEFC0DE))}
 """The kinds of database, and bytes that such a file has at a place."""
+
+_HEAD: Final = 2**15
+"""Bytes at the start of a file that change with every change of the database: SQLite counts changes
+there, and LMDB keeps its roots there, in two pages."""
+
+_OPENING: Final = 5.0
+_READING: Final = 20.0
+"""Seconds to wait for another process to release a lock."""
+
+_REASONS: Final = {
+    (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED): "is locked by another process; wait until that "
+    "has written what it writes, or take a copy",
+    (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR): "is damaged or "
+    "truncated; take a copy that is whole",
+    (sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH): "cannot be opened: there "
+    "is no permission to read it and the files that SQLite keeps beside it",
+    (sqlite3.SQLITE_READONLY,): "was left in the middle of a change; open it once with a program "
+    "that may write to it, such as: sqlite3 FILE 'PRAGMA quick_check'",
+}
+"""What the error codes of SQLite mean to who reads."""
 
 _DTYPES: Final = {
     "ids": np.dtype(np.int64),
     "sizes": np.dtype(np.int32),
     "counts": np.dtype(np.int32),
     "values": np.dtype(np.float64),
+    "keys": np.dtype(np.int64),
 }
 
 
@@ -43,19 +67,22 @@ _DTYPES: Final = {
 class Index:
     """What is kept in memory of a database.
 
-    For each molecule these are 12 bytes, 4 for each element, and 8 for each target.
+    For each molecule these are 20 bytes, 4 for each element, and 8 for each target.
 
     Args:
         ids: Numbers of the molecules in the database, increasing, shape (n,), int64.
         sizes: Their atoms, shape (n,), int32.
         counts: Their atoms of each element, in the order of the elements, shape (n, E), int32.
         values: Their targets, shape (n, T), float64.
+        keys: What tells them apart, whatever their number: a digest of elements and positions,
+            shape (n,), int64.
     """
 
     ids: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int32]
     counts: npt.NDArray[np.int32]
     values: npt.NDArray[np.float64]
+    keys: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         """Count the molecules."""
@@ -81,13 +108,12 @@ class Index:
 
         Raises:
             ImportError: ase, or what it needs for this kind of database, is not installed.
-            ValueError: It is no database of ASE, it is empty, or a row lacks a target, has another
-                element, no atoms, or a number that is not finite.
+            ValueError: It is no database of ASE, it is empty, damaged or locked, or a row lacks a
+                target, has another element, no atoms, or a number that is not finite.
         """
-        state = path.stat() if path.is_file() else None
-        if state is None:
+        if not path.is_file():
             raise ValueError(f"data.path: there is no file {path}.")
-        what = (path.resolve(), state.st_size, state.st_mtime_ns, *targets, *elements.items())
+        what = (path.resolve(), *_state(path), *_census(path), *targets, *elements.items())
         digest = hashlib.sha256("\n".join(map(str, what)).encode()).hexdigest()[:16]
         file = cache_directory(cache_dir) / "databases" / f"{path.stem}-{digest}.npz"
         try:
@@ -97,9 +123,13 @@ class Index:
         except (FileNotFoundError, CacheError):
             pass
         index = cls._read(path, targets, elements)
-        # Where it cannot be kept it is made anew each time, which takes longer and is no error.
-        with suppress(OSError):
-            save_arrays(file, {name: getattr(index, name) for name in _DTYPES}, version=_VERSION)
+        keep_arrays(
+            file,
+            {name: getattr(index, name) for name in _DTYPES},
+            version=_VERSION,
+            otherwise="the database is indexed every time",
+            setting="data.cache_dir",
+        )
         return index
 
     @classmethod
@@ -113,22 +143,25 @@ class Index:
     def _scan(
         cls, database: Any, path: Path, targets: Sequence[str], elements: Mapping[str, int]
     ) -> Index:
-        ids = np.array(list(_ids(database)), dtype=np.int64)
+        with _in_words(path):
+            ids = np.array(list(_ids(database)), dtype=np.int64)
         if not len(ids):
             raise ValueError(f"data.path: {path} holds no molecules.")
         sizes = np.empty(len(ids), dtype=np.int32)
         charges = list(elements.values())
         counts = np.empty((len(ids), len(charges)), dtype=np.int32)
         values = np.empty((len(ids), len(targets)))
+        keys = np.empty(len(ids), dtype=np.int64)
         accepted = np.zeros(256, dtype=bool)
         accepted[charges] = True
         bar = tqdm(ids, desc=f"indexing {path.name}", unit=" molecules", disable=None)
         for place, number in enumerate(bar):
-            row = database._get_row(int(number))
+            row = _row(database, int(number), path)
             sizes[place] = len(row.numbers)
             values[place] = [_target(row, name, path) for name in targets]
             if not len(row.numbers) or not accepted[row.numbers].all():
                 _refuse(row, elements, path)
+            keys[place] = identity(row.numbers.astype(np.uint8), row.positions.astype(np.float32))
             counts[place] = np.bincount(row.numbers, minlength=256)[charges]
             if not np.isfinite(row.positions).all():
                 raise ValueError(f"{path}: row {number} has a coordinate that is not finite.")
@@ -136,10 +169,10 @@ class Index:
                 raise ValueError(
                     f"{path}: row {number} is periodic; the networks are of molecules in vacuum."
                 )
-        return cls(ids, sizes, counts, values)
+        return cls(ids, sizes, counts, values, keys)
 
 
-class LazyMolecules(Dataset[MoleculeBatch]):
+class LazyMolecules(Dataset[MoleculeBatch | str]):
     """Molecules of a database, of which batches are read.
 
     Each process that reads opens the database for itself.
@@ -161,9 +194,17 @@ class LazyMolecules(Dataset[MoleculeBatch]):
         self.elements = dict(elements)
         self.center = center
 
-    def __getitem__(self, rows: Tensor) -> MoleculeBatch:
-        """Read a batch, as the worker of a ``DataLoader`` asks for it."""
-        return self.batch(rows)
+    def __getitem__(self, rows: Tensor) -> MoleculeBatch | str:
+        """Read a batch, as the worker of a ``DataLoader`` asks for it.
+
+        Returns:
+            The batch; where it cannot be read, the reason, which as an exception would arrive with
+            the stack of the worker.
+        """
+        try:
+            return self.batch(rows)
+        except ValueError as error:
+            return str(error)
 
     def batch(self, rows: Tensor) -> MoleculeBatch:
         """Read molecules.
@@ -175,19 +216,22 @@ class LazyMolecules(Dataset[MoleculeBatch]):
             The batch, padded to its largest molecule.
 
         Raises:
-            ValueError: The database has changed since its index was made.
+            ValueError: The database has changed since its index was made, is damaged, or is
+                locked.
         """
         database = connect(self.path)
         places = rows.numpy()
         sizes = self.index.sizes[places]
         charges = np.zeros((len(places), sizes.max()), dtype=np.int64)
         positions = np.zeros((*charges.shape, 3), dtype=np.float32)
+        elements = list(self.elements.values())
         for slot, (place, size) in enumerate(zip(places, sizes, strict=True)):
-            row = database._get_row(int(self.index.ids[place]))
-            if len(row.numbers) != size:
+            row = _row(database, int(self.index.ids[place]), self.path)
+            counts = np.bincount(row.numbers, minlength=256)[elements]
+            if len(row.numbers) != size or (counts != self.index.counts[place]).any():
                 raise ValueError(
-                    f"{self.path}: row {row.id} has {len(row.numbers)} atoms, {size} when it was "
-                    "indexed; a database must not change while it is read."
+                    f"{self.path}: row {row.id} has {row.formula}, another molecule than when it "
+                    "was indexed; a database must not change while it is read."
                 )
             charges[slot, :size] = row.numbers
             shift = row.positions.mean(0) if self.center else 0.0
@@ -211,23 +255,102 @@ def connect(path: Path) -> Any:
 
     Raises:
         ImportError: ase, or what it needs for this kind of database, is not installed.
-        ValueError: It is no database of ASE.
+        ValueError: It is no database of ASE, damaged, or locked.
     """
-    place, changed = (path.resolve(), os.getpid()), path.stat().st_mtime_ns
-    if _connections.get(place, (0, None))[0] != changed:
+    if not path.is_file():
+        raise ValueError(f"data.path: there is no file {path}.")
+    place, state = (path.resolve(), os.getpid()), (path.stat().st_ino, *_state(path))
+    if _connections.get(place, (None, None))[0] != state:
         disconnect(path)
-        _connections[place] = changed, _open(path)
+        with _in_words(path):
+            _connections[place] = state, _open(path)
     return _connections[place][1]
 
 
 def disconnect(path: Path) -> None:
     """Close the connection of this process to a database, if there is one."""
-    _, database = _connections.pop((path.resolve(), os.getpid()), (0, None))
+    _, database = _connections.pop((path.resolve(), os.getpid()), (None, None))
     if database is not None:
         database.__exit__(None, None, None)
 
 
-_connections: dict[tuple[Path, int], tuple[int, Any]] = {}
+_connections: dict[tuple[Path, int], tuple[Any, Any]] = {}
+
+
+def _state(path: Path) -> list[tuple[int, int, str] | None]:
+    """What of the files of a database changes with every change of it.
+
+    SQLite may keep changes beside the file itself for long, in a write-ahead log.
+    """
+    found: list[tuple[int, int, str] | None] = []
+    for file in (path, _log(path)):
+        try:
+            with file.open("rb") as content:
+                head = content.read(_HEAD)
+                state = os.fstat(content.fileno())
+        except FileNotFoundError:
+            found.append(None)
+        except PermissionError as error:
+            raise ValueError(f"data.path: there is no permission to read {file}.") from error
+        else:
+            digest = hashlib.sha256(head).hexdigest()
+            found.append((state.st_size, state.st_mtime_ns, digest) if state.st_size else None)
+    return found
+
+
+def _log(path: Path) -> Path:
+    """The write-ahead log of a database of SQLite."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def _census(path: Path) -> tuple[int, ...]:
+    """Number of rows, the last of them, and the sum of the times that they were made at.
+
+    An index of SQLite has these, so that the rows are not read. The head of LMDB has them already.
+    """
+    if path.suffix != ".db" or not _is_marked(path):
+        return ()
+    with _in_words(path), closing(_sqlite(path, _OPENING)) as connection:
+        _require_systems(connection, path)
+        found = connection.execute("SELECT count(*), max(id), total(ctime) FROM systems").fetchone()
+        return tuple(found)
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    """Say in words why a database cannot be read."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # Without what it details.
+        words = next((words for codes, words in _REASONS.items() if code in codes), None)
+        words = words or "is damaged, or no database of ASE"
+        raise ValueError(f"data.path: {path} {words} ({error}).") from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "lmdb":
+            raise
+        words = "is locked by another process" if "Lock" in type(error).__name__ else "is damaged"
+        raise ValueError(f"data.path: {path} {words} ({error}).") from error
+
+
+def _row(database: Any, number: int, path: Path) -> Any:
+    """A row of a database.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    with _in_words(path):
+        try:
+            return database._get_row(number)
+        except (sqlite3.Error, OSError, MemoryError):
+            raise
+        except Exception as error:  # Bytes that are no row make ASE fail in any way.
+            if type(error).__module__.partition(".")[0] == "lmdb":
+                raise
+            raise ValueError(
+                f"data.path: row {number} of {path} cannot be read ({type(error).__name__}: "
+                f"{error}); the database is damaged, or the row was deleted after it was indexed."
+            ) from error
 
 
 def _open(path: Path) -> Any:
@@ -242,34 +365,68 @@ def _open(path: Path) -> Any:
             f"data.path: {path} is neither SQLite (.db) nor LMDB (.aselmdb); other databases of "
             f"ASE are converted by: ase db {path.name} --insert-into {path.stem}.db"
         )
-    place, mark = _MARKS[path.suffix]
-    with path.open("rb") as file:
-        if file.read(place + len(mark))[place:] != mark:
-            raise ValueError(f"data.path: {path} is no database of ASE, but some other file.")
-    if path.suffix == ".db":
-        _require_systems(path)
+    if not _is_marked(path):
+        raise ValueError(f"data.path: {path} is no database of ASE, but some other file.")
+    if path.suffix == ".aselmdb":
+        _require_whole(path)
     settings = {"readonly": True, "readahead": False} if path.suffix == ".aselmdb" else {}
     try:
-        # One connection for all that is read.
-        return db.connect(path, use_lock_file=False, **settings).__enter__()
+        database = db.connect(path, use_lock_file=False, **settings)
+        if path.suffix == ".aselmdb":
+            return database.__enter__()
     except ImportError as error:
         raise ImportError(
             f"{path} is read by the package ase-db-backends: pip install 'lie-attention[lmdb]'.",
             name=error.name,
         ) from error
+    # One connection for all that is read, in place of ASE's, which could write.
+    connection = _sqlite(path, _READING)
+    _require_systems(connection, path)
+    database.connection, database.change_count = connection, 0
+    return database
 
 
-def _require_systems(path: Path) -> None:
+def _is_marked(path: Path) -> bool:
+    place, mark = _MARKS[path.suffix]
+    with path.open("rb") as file:
+        return file.read(place + len(mark))[place:] == mark
+
+
+def _sqlite(path: Path, patience: float) -> sqlite3.Connection:
+    """Open a database of SQLite such that no file is made beside it."""
+    with path.open("rb") as file:
+        logged = file.read(20)[18:] == b"\2\2"
+    mode = "mode=ro"
+    if logged and _state(path)[1] is None:
+        # All is in the file; SQLite would make an empty log, and leave it there.
+        mode += "&immutable=1"
+    elif logged and not (index := path.with_name(f"{path.name}-shm")).exists():
+        check_writable(index)
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, timeout=patience)
+
+
+def _require_systems(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse a file without molecules before ASE makes a database of it."""
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-    try:
-        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name='systems'").fetchall()
-    except sqlite3.Error as error:
-        raise ValueError(f"data.path: {path} cannot be read: {error}") from error
-    finally:
-        connection.close()
-    if not found:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name='systems'").fetchall():
         raise ValueError(f"data.path: {path} is no database of ASE: it has no table of systems.")
+
+
+def _require_whole(path: Path) -> None:
+    """Refuse a file of LMDB that has been cut short: reading past its end ends the process."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        page = struct.unpack("=I", file.read(44)[40:])[0]
+        last = []
+        for start in (0, page):  # Two states of the database, of which the later one counts.
+            file.seek(start)
+            meta = file.read(152)
+            if meta[16:20] == _MARKS[".aselmdb"][1] and len(meta) == 152:
+                last.append(struct.unpack("=QQ", meta[136:])[::-1])
+    if not last or size < (max(last)[1] + 1) * page:
+        raise ValueError(
+            f"data.path: {path} is damaged or truncated: it has {size:,} bytes, fewer than it says "
+            "that it has; take a copy that is whole."
+        )
 
 
 def _ids(database: Any) -> Iterator[int]:

@@ -19,7 +19,7 @@ from torch.nn.functional import embedding
 from torch.utils.data import Sampler
 
 from liegroups import SO3
-from tasks.loader import ResumableLoader
+from tasks.loader import ResumableLoader, Share
 from tasks.qm9.source import Molecules
 from tasks.qm9.targets import ELEMENTS
 
@@ -140,6 +140,11 @@ class SizeBuckets(Sampler[Tensor]):
         self.reshuffle = reshuffle
         self.epoch = 0
 
+    @property
+    def smallest(self) -> int:
+        """Number of molecules in the smallest batch."""
+        return len(self.sizes) // self.count
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose batches the next iteration gives; Lightning calls this."""
         if self.reshuffle:
@@ -244,56 +249,6 @@ class MoleculeTensors:
         )
 
 
-class Share(NamedTuple):
-    """The part of each batch that a process takes where several train together.
-
-    The parts of a batch are disjoint and together all of it, so that a training does not depend on
-    the number of processes: neither what a step sees, nor what an epoch holds.
-
-    Attributes:
-        rank: The number of the process, from 0.
-        world_size: The number of processes.
-    """
-
-    rank: int = 0
-    world_size: int = 1
-
-    @classmethod
-    def of_this_process(cls) -> Share:
-        """The part of this process in the training that it belongs to, all of it if in none."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
-        return cls()
-
-    def require(self, smallest: int) -> None:
-        """Refuse batches that leave a process without a molecule.
-
-        Args:
-            smallest: Number of molecules in the smallest batch.
-
-        Raises:
-            ValueError: There are more processes than that.
-        """
-        if smallest < self.world_size:
-            raise ValueError(
-                f"batch_size: the smallest batch holds {smallest} molecules, too few for "
-                f"{self.world_size} processes; batch_size is the number for all processes together"
-            )
-
-    def take(self, rows: Tensor) -> Tensor:
-        """The rows of this process."""
-        return rows[self.rank :: self.world_size]
-
-    def weigh(self, batch: MoleculeBatch, count: int) -> MoleculeBatch:
-        """Weigh this process's part of a batch of ``count`` molecules.
-
-        The gradients of the processes are averaged. With these weights that is the gradient of the
-        mean over the whole batch, also where the parts are not equally large.
-        """
-        part = len(batch.index) * self.world_size / count
-        return batch._replace(weight=torch.full_like(batch.weight, part))
-
-
 class MoleculeLoader(ResumableLoader[MoleculeBatch, SizeBuckets]):
     """An iterable of batches, which a trainer can resume in the middle of an epoch.
 
@@ -305,6 +260,7 @@ class MoleculeLoader(ResumableLoader[MoleculeBatch, SizeBuckets]):
         molecules: The molecules; batches are made on their device.
         rows: Which of them, in the order that the sampler counts, shape (n,), int64, on the host.
         sampler: Gives the batches; Lightning calls its ``set_epoch``.
+        order: The settings that the order of an epoch depends on, by name.
         augment: Whether to rotate each molecule at random about the origin.
         progress: Gives the number of batches that the trainer has finished in this epoch;
             without it, the batches handed out count as finished.
@@ -314,22 +270,23 @@ class MoleculeLoader(ResumableLoader[MoleculeBatch, SizeBuckets]):
         ValueError: There are more processes than molecules in a batch.
     """
 
+    kind = "molecules"
+
     def __init__(
         self,
         molecules: MoleculeSource,
         rows: Tensor,
         sampler: SizeBuckets,
         *,
+        order: Mapping[str, int | str],
         augment: bool = False,
         progress: Callable[[], int] | None = None,
         share: Share = Share(),  # noqa: B008 (immutable)
     ) -> None:
-        super().__init__(sampler, progress, "split, train_molecules and batch_size")
+        super().__init__(sampler, order, sampler.smallest, progress, share)
         self.molecules = molecules
         self.rows = rows
         self.augment = augment
-        self.share = share
-        share.require(len(sampler.sizes) // len(sampler))
 
     def batch(self, step: int, rows: Tensor) -> MoleculeBatch:
         return self.finish(step, rows, self.molecules.batch(self.rows[self.share.take(rows)]))
@@ -342,7 +299,7 @@ class MoleculeLoader(ResumableLoader[MoleculeBatch, SizeBuckets]):
             rows: All rows of the batch.
             batch: The molecules of this process.
         """
-        batch = self.share.weigh(batch, len(rows))
+        batch = batch._replace(weight=self.share.weigh(batch.weight, len(rows)))
         if not self.augment:
             return batch
         entropy = (self.sampler.seed, self.sampler.epoch, step)

@@ -5,7 +5,8 @@ from typing import Final
 import numpy as np
 import torch
 
-from tasks.qm9.batches import MoleculeLoader, MoleculeTensors, Share, SizeBuckets
+from tasks.loader import Share
+from tasks.qm9.batches import MoleculeLoader, MoleculeTensors, SizeBuckets
 from tasks.qm9.molecules import MoleculeData, Statistics
 from tasks.qm9.source import Molecules, load
 from tasks.qm9.splits import PARTS, find_split
@@ -145,6 +146,12 @@ class QM9(MoleculeData):
             tensors,
             torch.from_numpy(rows),
             sampler,
+            order={
+                "data.split": self.split_name,
+                f"data.{part}_molecules": len(rows),
+                "data.batch_size": self.batch_size,
+                "data.seed": self.seed,
+            },
             augment=training and self.augment,
             progress=self.finished_batches if training and self.trainer is not None else None,
             share=Share.of_this_process(),

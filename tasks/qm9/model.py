@@ -30,6 +30,7 @@ from attention import (
 from liegroups import T3, Haar, Invariant, LieGroup, RelativePose, Sampler
 from tasks.base import TaskModel
 from tasks.cache import write_atomic
+from tasks.loader import Share
 from tasks.qm9.batches import IN_FEATURES, MoleculeBatch
 from tasks.qm9.molecules import MoleculeData
 from tasks.qm9.networks import PropertyNetwork
@@ -161,8 +162,8 @@ class QM9Model(TaskModel):
         self.register_buffer("std", torch.ones(outputs))
         self.register_buffer("references", torch.zeros(in_features // 3, outputs))
         self.register_buffer("size", torch.ones(()))
-        self._tested: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._measured: MoleculeBatch | None = None
+        self._tested: list[tuple[Tensor, ...]] = []
+        self._measured: list[tuple[Tensor, ...]] = []
 
     def forward(self, batch: MoleculeBatch) -> Tensor:
         """Predict the targets, ``(B, T)`` in their units, of a batch of molecules."""
@@ -201,8 +202,9 @@ class QM9Model(TaskModel):
         prediction = self(batch)
         self._log("test", (prediction - batch.target).abs(), batch)
         self._tested.append((batch.index, batch.target, prediction))
-        if self._measured is None:
-            self._measured = MoleculeBatch(*(part[:_MEASURED_MOLECULES] for part in batch))
+        if not self._measured:
+            clouds = batch.features, batch.positions, batch.mask
+            self._measured.append(tuple(part[:_MEASURED_MOLECULES] for part in clouds))
 
     def predict_step(self, batch: MoleculeBatch) -> Tensor:
         """Predict: the molecules' indices beside the targets in their units, ``(B, 1 + T)``."""
@@ -221,8 +223,7 @@ class QM9Model(TaskModel):
                 on_step=False,
                 on_epoch=True,
                 prog_bar=name in ("val/mae", "test/mae"),
-                # Lightning rounds the mean of the processes' counts down; of these it is whole.
-                batch_size=len(batch.target) * self.trainer.world_size,
+                batch_size=Share.of_this_process().count(len(batch.target)),
                 sync_dist=True,
             )
 
@@ -234,7 +235,7 @@ class QM9Model(TaskModel):
 
     def on_test_epoch_start(self) -> None:
         """Forget an earlier test."""
-        self._tested, self._measured = [], None
+        self._tested, self._measured = [], []
 
     def label(self, data: LightningDataModule) -> str:
         assert isinstance(data, MoleculeData)
@@ -264,16 +265,12 @@ class QM9Model(TaskModel):
 
     def on_test_epoch_end(self) -> None:
         """Bring together what the processes have tested."""
-        here = tuple(torch.cat(each).cpu() for each in zip(*self._tested, strict=True))
-        everywhere: list[Any] = [here]
-        if self.trainer.world_size > 1:
-            everywhere = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(everywhere, here)
-        self._tested = everywhere
+        share = Share.of_this_process()
+        self._tested = share.gather(self._tested)
+        self._measured = share.gather(self._measured)
 
     def results(self) -> dict[str, float | str]:
-        assert self._measured is not None
-        clouds = self._measured.features, self._measured.positions, self._measured.mask
+        clouds = [part[:_MEASURED_MOLECULES].to(self.device) for part in self._measured[0]]
         statistics = self._data.statistics
         constant = torch.from_numpy(statistics.constant_mae["test"])
         composition = torch.from_numpy(statistics.composition.mae["test"])

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from tasks.cache import CACHE_VARIABLE, CacheError, cache_directory, load_arrays, save_arrays
+from tasks.cache import CacheError, cache_directory, keep_arrays, load_arrays
 from tasks.qm9.splits import MOLECULES
 from tasks.qm9.targets import ELEMENTS, TARGETS, find_target, reference
 
@@ -123,16 +123,13 @@ def load(cache_dir: str | Path | None = None) -> Molecules:
         logger.warning("%s; it is built again", error)
     molecules = _from_csv(_data_folder())
     arrays = {name: getattr(molecules, name) for name in _DTYPES}
-    try:
-        save_arrays(path, arrays, version=CACHE_VERSION)
-    except OSError as error:
-        logger.warning(
-            "the cache %s cannot be written (%s), so QM9 is read from its CSV files every time; "
-            "name a folder that can be, by cache_dir or the environment variable %s",
-            path,
-            error.strerror or error,
-            CACHE_VARIABLE,
-        )
+    keep_arrays(
+        path,
+        arrays,
+        version=CACHE_VERSION,
+        otherwise="QM9 is read from its CSV files every time",
+        setting="data.cache_dir",
+    )
     return molecules
 
 

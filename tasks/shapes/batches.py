@@ -6,14 +6,14 @@ processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.loader import ResumableLoader
+from tasks.loader import ResumableLoader, Share
 from tasks.qm9.batches import SizeBuckets
 from tasks.shapes.motions import Motion, move
 from tasks.shapes.patterns import Clouds, Floats
@@ -33,6 +33,8 @@ class CloudBatch(NamedTuple):
         mask: True for a point, False for padding, shape (B, N).
         counts: How often each shape appears, shape (B, shapes), int64.
         index: The number of each cloud in its set, shape (B,), int64.
+        weight: What each cloud counts in the mean of the loss, shape (B,): 1, but where processes
+            that train together have unequal parts of a batch.
     """
 
     features: Tensor
@@ -40,6 +42,7 @@ class CloudBatch(NamedTuple):
     mask: Tensor
     counts: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    weight: Tensor
 
 
 def sorted_distances(clouds: Clouds) -> Floats:
@@ -96,7 +99,8 @@ class CloudTensors:
         else:
             distances = sorted_distances(self.take(rows))[:, :size]
             features = torch.from_numpy(distances.astype(np.float32))
-        return CloudBatch(features, points, mask, self.counts[rows], rows)
+        weight = torch.ones(len(rows))
+        return CloudBatch(features, points, mask, self.counts[rows], rows, weight)
 
     def take(self, rows: Tensor) -> Clouds:
         """Some of the clouds."""
@@ -114,9 +118,6 @@ class CloudSampler(SizeBuckets):
         mixing: How many points apart the sizes in a batch may be, about.
         seed: Seed of the order.
         reshuffle: Whether each epoch has an order of its own.
-        rank: Which share of the batches to give, where several processes train together.
-        world_size: Number of shares. All are equally long; where the batches do not divide, the
-            first ones are given twice.
     """
 
     def __init__(
@@ -128,8 +129,6 @@ class CloudSampler(SizeBuckets):
         mixing: float = 0.0,
         seed: int = 0,
         reshuffle: bool = True,
-        rank: int = 0,
-        world_size: int = 1,
     ) -> None:
         self.clouds = draw(0)
         self._draw, self._fresh = draw, fresh
@@ -140,15 +139,6 @@ class CloudSampler(SizeBuckets):
             seed=seed,
             reshuffle=reshuffle,
         )
-        self.rank, self.world_size = rank, world_size
-
-    def __len__(self) -> int:
-        return -(-self.count // self.world_size)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        batches = list(super().__iter__())
-        for place in range(self.rank, len(self) * self.world_size, self.world_size):
-            yield batches[place % self.count]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose batches the next iteration gives; Lightning calls this."""
@@ -162,32 +152,45 @@ class CloudLoader(ResumableLoader[CloudBatch, CloudSampler]):
     """An iterable of batches, which a trainer can resume in the middle of an epoch.
 
     The motions of a batch depend on the seed, the epoch and the place of the batch in it alone,
-    so an interrupted run goes on with the batches that it would have seen.
+    so an interrupted run goes on with the batches that it would have seen, and several processes
+    see what one would.
 
     Args:
         sampler: Gives the rows of the batches; Lightning calls its ``set_epoch``.
+        order: The settings that the order of an epoch depends on, by name.
         augment: Moves each cloud anew.
         shift: Largest shift of a coordinate, in the unit of the coordinates.
         progress: Gives the number of batches that the trainer has finished in this epoch;
             without it, the batches handed out count as finished.
+        share: The part of each batch that this process takes.
+
+    Raises:
+        ValueError: There are more processes than clouds in a batch.
     """
+
+    kind = "clouds"
 
     def __init__(
         self,
         sampler: CloudSampler,
         *,
+        order: Mapping[str, int | str],
         augment: Motion = "D",
         shift: float = 0.0,
         progress: Callable[[], int] | None = None,
+        share: Share = Share(),  # noqa: B008 (immutable)
     ) -> None:
-        super().__init__(sampler, progress, "train_clouds and batch_size")
+        super().__init__(sampler, order, sampler.smallest, progress, share)
         self.augment, self.shift = augment, shift
 
     def batch(self, step: int, rows: Tensor) -> CloudBatch:
-        clouds = self.sampler.clouds
-        if self.augment == "D":
-            return clouds.batch(rows)
-        generator = np.random.default_rng(
-            (self.sampler.seed, self.sampler.epoch, step, self.sampler.rank + 1)
-        )
-        return clouds.batch(rows, move(clouds.take(rows), self.augment, self.shift, generator))
+        clouds, own = self.sampler.clouds, self.share.take(rows)
+        moved = None
+        if self.augment != "D":
+            generator = np.random.default_rng((self.sampler.seed, self.sampler.epoch, step, 1))
+            # All clouds of the batch draw, so that the number of processes changes no motion.
+            whole = move(clouds.take(rows), self.augment, self.shift, generator)
+            places = self.share.take(torch.arange(len(rows))).numpy()
+            moved = Clouds(*(part[places] for part in whole))
+        batch = clouds.batch(own, moved)
+        return batch._replace(weight=self.share.weigh(batch.weight, len(rows)))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import torch
 
 from tasks.cache import CacheError, load_arrays, save_arrays
+from tasks.loader import Share
 from tasks.run.data import TaskData
 from tasks.run.parts import PARTS
 from tasks.shapes.batches import FEATURES, CloudLoader, CloudSampler, CloudTensors, Features
@@ -44,7 +44,8 @@ class Shapes(TaskData):
         fresh: Draw new training clouds every epoch, so that no cloud is seen twice.
         folder: Keep the sets in this folder, as ``.npz`` files, and read them from there; without
             it they are drawn when needed.
-        batch_size: Largest number of clouds in a training batch.
+        batch_size: Largest number of clouds in a training batch; where several processes train
+            together, of all their parts.
         seed: Seed of the clouds, their motions and the order of the batches.
 
     Raises:
@@ -166,7 +167,13 @@ class Shapes(TaskData):
         except FileNotFoundError:
             made = self._make(part, motion, epoch)
             settings = np.frombuffer(json.dumps(made_by).encode(), np.uint8)
-            save_arrays(path, made._asdict() | {"settings": settings}, version=_VERSION)
+            try:
+                save_arrays(path, made._asdict() | {"settings": settings}, version=_VERSION)
+            except OSError as error:  # Not a warning, as the sets are to be found where they say.
+                raise ValueError(
+                    f"folder: {self.folder} cannot be written ({error.strerror or error}); name "
+                    "another one, or leave it out to draw the sets when they are needed."
+                ) from error
             return made
         except CacheError as error:
             raise ValueError(f"folder: {error}; delete the file to draw it again.") from error
@@ -194,21 +201,20 @@ class Shapes(TaskData):
 
     def train_dataloader(self) -> CloudLoader:
         """Give the training batches, in a new order every epoch."""
-        together = torch.distributed.is_available() and torch.distributed.is_initialized()
         sampler = CloudSampler(
             partial(self._tensors, "train", self.motion),
             self.batch_size,
             fresh=self.fresh,
             mixing=_MIXING,
             seed=self.seed,
-            rank=torch.distributed.get_rank() if together else 0,
-            world_size=torch.distributed.get_world_size() if together else 1,
         )
         return CloudLoader(
             sampler,
+            order=self._order("train"),
             augment=self.augment,
             shift=self.shift,
             progress=None if self.trainer is None else self._finished_batches,
+            share=Share.of_this_process(),
         )
 
     def val_dataloader(self) -> CloudLoader:
@@ -233,7 +239,15 @@ class Shapes(TaskData):
             seed=self.seed,
             reshuffle=False,
         )
-        return CloudLoader(sampler)
+        return CloudLoader(sampler, order=self._order(part), share=Share.of_this_process())
+
+    def _order(self, part: str) -> dict[str, int | str]:
+        return {
+            "data.patterns": repr(self.patterns),
+            f"data.{part}_clouds": self.clouds[part],
+            "data.batch_size": self.batch_size,
+            "data.seed": self.seed,
+        }
 
     def _finished_batches(self) -> int:
         # What was handed out when a run is interrupted may not have been trained on.

@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from attention import invariance_error
 from tasks.base import TaskModel
 from tasks.cache import write_atomic
+from tasks.loader import Share
 from tasks.shapes.batches import CloudBatch
 from tasks.shapes.data import Shapes
 from tasks.shapes.motions import MOTIONS
@@ -93,7 +94,8 @@ class ShapesModel(TaskModel):
         """Cross-entropy of the counts."""
         scores = self(batch, self.step_generator())
         self._log("train/error", _wrong(scores, batch), batch)
-        return cross_entropy(scores.flatten(0, 1), batch.counts.flatten())
+        loss = cross_entropy(scores.flatten(0, 1), batch.counts.flatten())
+        return loss * batch.weight.mean().to(loss.dtype)
 
     def validation_step(self, batch: CloudBatch) -> None:
         """Log the share of wrong counts."""
@@ -119,8 +121,8 @@ class ShapesModel(TaskModel):
             on_step=False,
             on_epoch=True,
             prog_bar=not training,
-            batch_size=len(batch.counts),
-            sync_dist=not training,
+            batch_size=Share.of_this_process().count(len(batch.counts)),
+            sync_dist=True,
             add_dataloader_idx=False,
         )
 
@@ -129,6 +131,17 @@ class ShapesModel(TaskModel):
     def on_test_epoch_start(self) -> None:
         """Forget an earlier test."""
         self._tested, self._found = [], None
+
+    def on_test_epoch_end(self) -> None:
+        """Bring together what the processes have tested."""
+        parts = [(*batch, scores) for _, batch, scores in self._tested]
+        numbers = [number for number, *_ in self._tested]
+        self._tested = [
+            (number, CloudBatch(*batch), scores)
+            for number, (*batch, scores) in zip(
+                numbers, Share.of_this_process().gather(parts), strict=True
+            )
+        ]
 
     def label(self, data: LightningDataModule) -> str:
         assert isinstance(data, Shapes)
@@ -169,7 +182,8 @@ class ShapesModel(TaskModel):
             for shape, share in zip(self.shapes, correct.float().mean(0), strict=True):
                 found[f"test/accuracy_{set_name}_{shape}"] = float(share)
         if isinstance(network, LieCounter):
-            batch = CloudBatch(*(part[:_MEASURED_CLOUDS] for part in self._tested[0][1]))
+            first = self._tested[0][1]
+            batch = CloudBatch(*(part[:_MEASURED_CLOUDS].to(self.device) for part in first))
             clouds = batch.features, batch.points / network.unit, batch.mask
             found["equivariance/error"] = invariance_error(network.network, *clouds)
             found["equivariance/error_float32"] = invariance_error(

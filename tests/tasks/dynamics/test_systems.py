@@ -1,5 +1,8 @@
 """Systems: energies, forces, conserved quantities, and trajectories that follow from them."""
 
+import sys
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -224,6 +227,66 @@ def test_a_damaged_block_is_made_again(tmp_path, monkeypatch):
     again = trajectories(system, 16, 5, folder=tmp_path, progress=False)
     assert torch.equal(made.states, again.states)
     assert path.read_bytes() == good
+
+
+STIFFER = """
+from dataclasses import dataclass
+from tasks.dynamics.systems import Springs as Usual
+
+@dataclass(frozen=True)
+class Springs(Usual):
+    def potential(self, positions, parameters):
+        return {factor} * super().potential(positions, parameters)
+
+    def trajectory(self, state, parameters, points):
+        return super(Usual, self).trajectory(state, parameters, points)
+"""
+
+
+def test_a_changed_law_gets_trajectories_of_its_own(tmp_path, monkeypatch):
+    """Not those of the law before, nor those of another class of the same name and settings."""
+    monkeypatch.setattr("tasks.dynamics.reference.BLOCK", 4)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    made = [trajectories(Springs(points=30), 4, 5, folder=tmp_path / "cache", progress=False)]
+    for factor in (1.0, 2.0, 3.0):
+        (tmp_path / "stiffer.py").write_text(STIFFER.format(factor=factor))
+        monkeypatch.delitem(sys.modules, "stiffer", raising=False)
+        system = __import__("stiffer").Springs(points=30)
+        assert repr(system) == repr(Springs(points=30))
+        made.append(trajectories(system, 4, 5, folder=tmp_path / "cache", progress=False))
+        expected = system.trajectory(made[-1].states[:, 0], made[-1].parameters, 5)
+        torch.testing.assert_close(made[-1].states, expected, rtol=0, atol=1e-6)
+    assert len([*tmp_path.rglob("*.npz")]) == 4
+    assert not torch.allclose(made[2].states, made[3].states, atol=1e-3)
+
+
+def test_a_law_that_changes_without_its_source_is_noticed(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("tasks.dynamics.reference.BLOCK", 4)
+    before = trajectories(Planets(points=30), 4, 5, folder=tmp_path, progress=False)
+    law = Planets.potential
+    monkeypatch.setattr(Planets, "potential", lambda *given: 1.5 * law(*given))
+    after = trajectories(Planets(points=30), 4, 5, folder=tmp_path, progress=False)
+    assert "is not of this Planets" in caplog.text
+    assert not torch.equal(before.states, after.states)
+
+
+def test_trajectories_of_a_class_that_was_typed_in_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.dynamics.reference.BLOCK", 4)
+    typed = {"__name__": "__typed__"}
+    monkeypatch.setitem(sys.modules, "__typed__", types.ModuleType("__typed__"))
+    exec(STIFFER.format(factor=2.0), typed)
+    made = trajectories(typed["Springs"](points=30), 4, 5, folder=tmp_path, progress=False)
+    assert len(made) == 4
+    assert not [*tmp_path.rglob("*.npz")]
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("tasks.dynamics.reference.BLOCK", 4)
+    (tmp_path / "file").touch()
+    made = trajectories(Springs(points=30), 4, 5, folder=tmp_path / "file", progress=False)
+    assert len(made) == 4
+    assert str(tmp_path / "file") in caplog.text and "data.folder" in caplog.text
 
 
 # ---- what is refused -------------------------------------------------------------------------

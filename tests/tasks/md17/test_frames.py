@@ -1,6 +1,7 @@
 """Sources, units, splits, and what is refused."""
 
 import hashlib
+import importlib.metadata
 import io
 import tarfile
 import threading
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from tasks.loader import Batches
 from tasks.md17 import (
     ELEMENTS,
     MD17,
@@ -25,7 +27,6 @@ from tasks.md17 import (
     element_features,
     split_frames,
 )
-from tasks.md17.batches import Batches
 
 KCAL = 43.364
 
@@ -193,6 +194,60 @@ def test_damaged_frames_of_xtb_are_made_again(xtb, caplog):
     path.write_bytes(path.read_bytes()[:-100])
     np.testing.assert_array_equal(xtb.load("ethanol").energies, frames.energies)
     assert "damaged" in caplog.text
+
+
+class Cooled(XTB):
+    """A source of one's own."""
+
+
+def test_frames_of_another_class_are_not_taken_for_these(xtb):
+    own = Cooled(**vars(xtb))
+    assert own.path("ethanol") != xtb.path("ethanol")
+    typed = {"__name__": "__typed__", "XTB": XTB}
+    exec("class Typed(XTB): pass", typed)
+    assert typed["Typed"](**vars(xtb)).path("ethanol") is None
+
+
+def test_frames_of_another_version_are_made_again(xtb, tmp_path, monkeypatch, caplog):
+    source = replace(xtb, cache_dir=str(tmp_path), frames=2)
+    source.load("H2O")
+    version = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: "99" if name == "tblite" else version(name)
+    )
+    source.load("H2O")
+    assert "made by tblite" in caplog.text and "99 is here" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(XTB, "_run", None)
+    source.load("H2O")
+    assert not caplog.text
+    # Who only reads needs none of the packages.
+    monkeypatch.setattr(importlib.metadata, "version", partial(missing, "none"))
+    source.load("H2O")
+
+
+def missing(*names):
+    raise importlib.metadata.PackageNotFoundError(names[-1])
+
+
+def test_frames_that_cannot_be_kept_are_a_warning(xtb, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    assert len(replace(xtb, cache_dir=str(tmp_path / "file"), frames=1).load("H2O")) == 1
+    assert str(tmp_path / "file") in caplog.text and "data.source.cache_dir" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", "..", "", ".x", "a/b", "a\nb"])
+def test_names_of_molecules_lead_nowhere(tmp_path, name):
+    (tmp_path / "x.xyz").write_text("2\n\nH 0 0 0\nH 0 0 0.7\n")
+    source = XTB(frames=1, geometry=str(tmp_path / "x.xyz"), cache_dir=str(tmp_path / "cache"))
+    for refused in (
+        partial(MD17, name, source),
+        partial(source.load, name),
+        partial(RMD17(folder=str(tmp_path)).load, name),
+    ):
+        with pytest.raises(ValueError, match=r"molecule: .* is no name"):
+            refused()
+    assert [path.name for path in tmp_path.rglob("*")] == ["x.xyz"]
 
 
 def test_xtb_names_what_it_does_not_know(xtb):
@@ -494,17 +549,14 @@ def test_statistics_are_of_the_training_frames():
 
 
 def test_every_row_is_in_one_batch_of_an_epoch():
-    batches = Batches(torch.arange(10, 47), 8, shuffle=True)
+    batches = Batches(torch.arange(10, 47), 8, seed=0)
     first = list(batches)
     assert torch.equal(torch.cat(first).sort().values, torch.arange(10, 47))
     assert len(first) == len(batches) == 5
     batches.set_epoch(1)
     assert not torch.equal(torch.cat(first), torch.cat(list(batches)))
-    shares = [
-        list(Batches(torch.arange(37), 8, shuffle=True, rank=r, world_size=2)) for r in (0, 1)
-    ]
-    assert [len(share) for share in shares] == [3, 3]
-    assert set(torch.cat(shares[0] + shares[1]).tolist()) == set(range(37))
+    assert min(map(len, first)) == batches.smallest == 7
+    assert torch.equal(torch.cat(list(Batches(torch.arange(37), 8))), torch.arange(37))
 
 
 def test_elements_are_one_hot():

@@ -3,7 +3,10 @@
 import hashlib
 import importlib.util
 import json
+import os
 import sqlite3
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,11 @@ from ase.collections import g2
 from ase.data import atomic_masses
 from ase.db import connect
 
-from tasks.molecules import Database, Index
-from tasks.qm9.batches import Share, atom_features
+from tasks.cache import writing_only_below
+from tasks.loader import Share
+from tasks.molecules import Database, Index, LazyMolecules
+from tasks.molecules.database import disconnect
+from tasks.qm9.batches import atom_features
 
 ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
 LMDB = pytest.param(
@@ -158,7 +164,151 @@ def test_the_index_is_made_once_and_again_when_the_database_changes(tmp_path, mo
     assert reads == [1, 1]
 
 
+def logged(path):
+    """Open a database to write to it such that changes stay in a log beside it."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA wal_autocheckpoint=0")
+    return connection
+
+
+def test_changes_that_are_still_in_the_log_are_seen(tmp_path):
+    path = make(tmp_path / "some.db", some()[:30])
+    with closing(logged(path)) as writer:
+        writer.execute("DELETE FROM systems WHERE id=7")
+        writer.commit()
+        main = path.stat()
+        first = Index.of(path, ["molmass"], ELEMENTS, tmp_path)
+        assert len(first) == 29
+        molecules = LazyMolecules(path, first, ELEMENTS)
+        molecules.batch(torch.arange(29))
+        writer.execute("DELETE FROM systems WHERE id=9")
+        writer.commit()
+        again = Index.of(path, ["molmass"], ELEMENTS, tmp_path)
+        assert (path.stat().st_mtime_ns, path.stat().st_size) == (main.st_mtime_ns, main.st_size)
+        assert len(again) == 28
+        with pytest.raises(ValueError, match=r"row 9 of .* was deleted after it was indexed"):
+            molecules.batch(torch.arange(29))
+
+
+@pytest.mark.parametrize("kind", [".db", LMDB])
+def test_a_change_that_leaves_size_and_time_as_they_were_is_seen(tmp_path, kind):
+    path = make(tmp_path / f"some{kind}", some()[:30])
+    for mass in range(5):  # LMDB then has pages to use again.
+        with connect(path, use_lock_file=False) as database:
+            database.update(3, molmass=mass)
+    before = path.stat()
+    first = Index.of(path, ["molmass"], ELEMENTS, tmp_path)
+    with connect(path, use_lock_file=False) as database:
+        database.update(3, molmass=5.0)
+    assert path.stat().st_size == before.st_size
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    again = Index.of(path, ["molmass"], ELEMENTS, tmp_path)
+    assert (again.values[2], first.values[2]) == ([5.0], [4.0])
+
+
+@pytest.mark.parametrize("kind", [".db", LMDB])
+def test_reading_leaves_no_trace_beside_a_database(tmp_path, kind):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    path = make(folder / f"some{kind}", some()[:30])
+    if kind == ".db":
+        logged(path).close()
+    else:
+        (folder / "some.aselmdb-lock").unlink()
+    before = path.read_bytes()
+    with writing_only_below(tmp_path / "cache"):
+        index = Index.of(path, ["molmass"], ELEMENTS, tmp_path / "cache")
+        LazyMolecules(path, index, ELEMENTS).batch(torch.arange(30))
+    assert [each.name for each in folder.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+
+
+def test_an_index_that_cannot_be_kept_is_a_warning(tmp_path, caplog):
+    path = make(tmp_path / "some.db", some()[:5])
+    assert len(Index.of(path, ["molmass"], ELEMENTS, path)) == 5
+    assert "data.cache_dir" in caplog.text and str(path / "databases") in caplog.text
+
+
 # ---- what is refused -------------------------------------------------------------------------
+
+
+def spoiled(path, damage):
+    content = path.read_bytes()
+    if damage == "truncated":
+        return content[: len(content) // 2 // 4096 * 4096]
+    pages = range(4096 * 2, len(content), 4096)
+    blank = bytearray(content)
+    # All but the pages that a file is recognized by.
+    for start in pages:
+        blank[start : start + 4096] = bytes(4096)
+    return bytes(blank)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "blank"])
+@pytest.mark.parametrize("kind", [".db", LMDB])
+def test_damage_is_said_in_words_when_indexing_and_when_training(tmp_path, kind, damage):
+    path = make(tmp_path / f"some{kind}", some())
+    index = Index.of(path, ["molmass"], ELEMENTS, tmp_path)
+    molecules = LazyMolecules(path, index, ELEMENTS)
+    molecules.batch(torch.arange(8))
+    disconnect(path)
+    path.write_bytes(spoiled(path, damage))
+    for read in (
+        partial(Index.of, path, ["molmass"], ELEMENTS, tmp_path),
+        partial(molecules.batch, torch.arange(len(index))),
+    ):
+        with pytest.raises(ValueError, match=rf"data\.path: .*some\{kind}.* damaged"):
+            read()
+
+
+def test_a_row_that_is_no_row_is_named(tmp_path):
+    path = make(tmp_path / "some.db", some()[:30])
+    index = Index.of(path, ["molmass"], ELEMENTS, tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE systems SET key_value_pairs='{\"a\": ' WHERE id=4")
+        connection.execute("UPDATE systems SET numbers=zeroblob(length(numbers)) WHERE id=6")
+        connection.commit()
+    molecules = LazyMolecules(path, index, ELEMENTS)
+    with pytest.raises(ValueError, match=r"row 4 of .* cannot be read"):
+        molecules.batch(torch.tensor([3]))
+    with pytest.raises(ValueError, match=r"row 6 has .* another molecule than when it was indexed"):
+        molecules.batch(torch.tensor([5]))
+
+
+def test_workers_say_what_they_met_without_their_stack(data, path):
+    found = data(workers=2)
+    found._molecules.index.sizes[:] += 1
+    with pytest.raises(ValueError) as caught:
+        list(found.train_dataloader())
+    assert "must not change while it is read" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_lock_of_another_process_is_waited_for_and_then_named(tmp_path, monkeypatch):
+    path = make(tmp_path / "some.db", some()[:30])
+    index = Index.of(path, ["molmass"], ELEMENTS, tmp_path)
+    for name in ("_OPENING", "_READING"):
+        monkeypatch.setattr(f"tasks.molecules.database.{name}", 0.1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        for read in (
+            partial(Index.of, path, ["molmass"], ELEMENTS, tmp_path),
+            partial(LazyMolecules(path, index, ELEMENTS).batch, torch.arange(8)),
+        ):
+            with pytest.raises(ValueError, match=r"some\.db is locked by another process"):
+                read()
+
+
+def test_a_database_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    path = make(tmp_path / "some.db", some()[:30])
+    monkeypatch.setattr(Path, "open", partial(refuse, path))
+    with pytest.raises(ValueError, match=r"no permission to read .*some\.db"):
+        Index.of(path, ["molmass"], ELEMENTS, tmp_path)
+
+
+def refuse(path, *_):
+    raise PermissionError(13, "Permission denied", str(path))
 
 
 @pytest.mark.parametrize(
@@ -209,6 +359,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, name):
     [
         ({"target": []}, ["target", "[]"]),
         ({"target": ["a", "b"]}, ["unit for each"]),
+        ({"target": "../x"}, ["target", "is no name"]),
         ({"elements": ["H", "Xx"]}, ["elements", "Xx"]),
         ({"elements": []}, ["elements"]),
         ({"train_molecules": 1}, ["train_molecules: 1", "2 or more"]),

@@ -1,8 +1,10 @@
 import contextlib
 import inspect
+import io
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,9 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
+from tasks.loader import Share
 from tasks.qm9.batches import (
     MoleculeBatch,
-    Share,
     SizeBuckets,
     atom_features,
     padding_fraction,
@@ -200,6 +202,28 @@ def test_more_processes_than_molecules_in_a_batch_are_refused(
     monkeypatch.setattr(Share, "of_this_process", lambda: Share(0, 96))
     with pytest.raises(ValueError, match=r"batch_size: .* 95 molecules, too few for 96 processes"):
         small.train_dataloader()
+
+
+def test_what_is_gathered_are_the_whole_batches_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [(torch.arange(n), torch.rand(n, n, 2), torch.ones(n, n).bool()) for n in (7, 2)]
+    shares = [Share(rank, 3) for rank in range(3)]
+    batches[1] = tuple(torch.cat([part, part]) for part in batches[1])
+    parts = [[tuple(map(share.take, batch)) for batch in batches] for share in shares]
+    # As padding does, to the largest of a part.
+    parts[1][0] = tuple(part[:, :4] if part.ndim > 1 else part for part in parts[1][0])
+
+    def gather(everywhere: list[Any], _: object) -> None:
+        everywhere[:] = parts
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    found = shares[0].gather(parts[0])
+    for batch, (index, values, mask) in zip(batches, found, strict=True):
+        assert torch.equal(index, batch[0])
+        expected = batch[1].clone()
+        if len(index) == 7:
+            expected[1::3, 4:] = 0
+            assert not mask[1::3, 4:].any() and mask[::3].all()
+        assert torch.equal(values, expected)
 
 
 # --- augmentation ---------------------------------------------------------------------------
@@ -488,6 +512,31 @@ def test_resuming_inside_an_epoch_of_other_batches_is_refused(small: QM9) -> Non
         loader.load_state_dict({"batches": 7, "done": 3})
     loader.load_state_dict({"batches": 7, "done": 7})
     assert len(list(loader)) == len(loader) == 21
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"seed": 1}, r"data\.seed was 0, is 1; .* inside an epoch, after batch 3 of 21"),
+        ({"batch_size": 50}, r"data\.batch_size was 96, is 50"),
+        ({"train_molecules": 1990}, r"data\.train_molecules was 2000, is 1990"),
+        ({"split": "110k", "seed": 2}, r"data\.split was .*110k; data\.seed was 0, is 2"),
+    ],
+)
+def test_what_an_epoch_depends_on_stays_until_its_end(
+    small: QM9, qm9_cache: Path, changed: dict[str, Any], words: str
+) -> None:
+    state = small.train_dataloader().state_dict()
+    settings = {"train_molecules": 2000, "batch_size": 96, "cache_dir": str(qm9_cache)}
+    other = QM9(**{**settings, **changed})
+    other.setup()
+    with pytest.raises(ValueError, match=words):
+        other.train_dataloader().load_state_dict(state | {"done": 3})
+    for done in (0, state["batches"]):
+        other.train_dataloader().load_state_dict(state | {"done": done})
+    torch.save(state, file := io.BytesIO())
+    file.seek(0)
+    assert torch.load(file, weights_only=True) == state
 
 
 def test_without_a_trainer_the_loader_counts_what_it_gave(small: QM9) -> None:

@@ -8,6 +8,7 @@ from scipy.spatial import procrustes
 from scipy.spatial.distance import cdist, pdist
 from scipy.stats import chisquare, kstest
 
+from tasks.cache import writing_only_below
 from tasks.shapes import SHAPES, Patterns, Shapes, move
 
 MANY = 4000
@@ -187,6 +188,14 @@ def test_a_folder_keeps_the_sets_as_they_were_drawn(tmp_path, monkeypatch):
     kept = small(folder=str(tmp_path)).moved("train", "SE2")
     for a, b in zip(drawn, kept, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"folder: .*file.* name another one"):
+        small(folder=str(tmp_path / "file/sets")).moved("train", "D")
+    with writing_only_below(tmp_path), pytest.raises(ValueError, match=r"folder: .* only"):
+        small(folder=str(tmp_path.parent / "elsewhere")).moved("train", "D")
 
 
 def test_a_folder_of_other_or_damaged_sets_is_refused(tmp_path):
