@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from importlib import import_module
 from io import TextIOWrapper
@@ -22,7 +23,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from tasks.base import TaskModel
-from tasks.cache import write_atomic
+from tasks.cache import cache_directory, write_atomic, writing_only_below
 from tasks.errors import USER_ERRORS, UserError
 from tasks.parser import Parser
 from tasks.provenance import provenance
@@ -227,19 +228,18 @@ class TaskCLI(LightningCLI):
         made = provenance(self.request.arguments) if training else (history or ({},))[-1]
         self.record = Record(self.folder, self.results, made)
         trainer = settings.trainer
-        self._best = ModelCheckpoint(
-            dirpath=self.folder.path / "checkpoints",
-            filename="best",
-            monitor=f"val/{self.model.criterion}",
-            enable_version_counter=False,
-            auto_insert_metric_name=False,
-        )
         trainer.callbacks = [
             *_listed(trainer.callbacks),
             self.record,
             EpochLines(self.record),
             *self.observers(self.folder),
-            self._best,
+            ModelCheckpoint(
+                dirpath=self.folder.path / "checkpoints",
+                filename="best",
+                monitor=f"val/{self.model.criterion}",
+                enable_version_counter=False,
+                auto_insert_metric_name=False,
+            ),
             ModelCheckpoint(  # After the best, so that it knows of it.
                 dirpath=self.folder.path / "checkpoints",
                 filename="last",
@@ -332,7 +332,8 @@ class TaskCLI(LightningCLI):
     def _label(self) -> str:
         assert isinstance(self.model, TaskModel)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        return f"{self._settings.task}-{self.model.label(self.datamodule)}-{stamp}"
+        label = re.sub(r"[^\w.+=-]+", "_", self.model.label(self.datamodule))
+        return f"{self._settings.task}-{label}-{stamp}"
 
     # ---- running -----------------------------------------------------------------------------
 
@@ -347,13 +348,12 @@ class TaskCLI(LightningCLI):
         """Test the weights that did best on the validation part; the last, if none were."""
         if self._settings.trainer.fast_dev_run or self.trainer.interrupted:
             return
-        best = self._best.best_model_path
-        if not best:
-            self.record.weights = "last"
+        weights = self.folder.weights
+        self.record.weights = weights.stem
         self.trainer.test(
             self.model,
             datamodule=self.datamodule,
-            ckpt_path=best or str(self.folder.last),
+            ckpt_path=str(weights),
             weights_only=True,
             verbose=False,
         )
@@ -448,23 +448,31 @@ def launch(args: list[str], cli: type[C]) -> C:
     model, data = _find_task(request)
     sys.argv = sys.argv[:1]  # Lightning warns of arguments in two places.
     try:
-        return cli(
-            request,
-            model_class=model,
-            datamodule_class=data,
-            trainer_defaults={"enable_model_summary": False},
-            parser_class=Parser,
-            parser_kwargs={
-                "description": "Train, test and use networks that are equivariant to a Lie group.",
-                "epilog": f"Further commands, each with --help: {', '.join(COMMANDS)}.",
-            },
-            save_config_callback=None,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            args=request.parsed,
-        )
+        with _writing_where(request):
+            return cli(
+                request,
+                model_class=model,
+                datamodule_class=data,
+                trainer_defaults={"enable_model_summary": False},
+                parser_class=Parser,
+                parser_kwargs={
+                    "description": "Train, test and use networks that are equivariant to a Lie group.",
+                    "epilog": f"Further commands, each with --help: {', '.join(COMMANDS)}.",
+                },
+                save_config_callback=None,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                args=request.parsed,
+            )
     finally:
         release_folders()
+
+
+def _writing_where(request: Request) -> AbstractContextManager[None]:
+    """Where a command may write: with the settings of a run, there, to the cache, where typed."""
+    if request.trust is None or request.folder is None:
+        return nullcontext()
+    return writing_only_below(request.folder.path, cache_directory(), *request.trust.folders)
 
 
 def find_config(name: str) -> Path:

@@ -424,7 +424,7 @@ ELSEWHERE: dict[str, str] = {
     "tasks.qm9.predict": _RUN + "`tests/tasks/qm9`",
     "tasks.qm9.source": _DATA + "`tests/tasks/qm9/test_source.py`",
     "tasks.qm9.table": _DATA + "`tests/tasks/qm9`",
-    "tasks.run.record": "a training that diverges: `tests/tasks/run/test_record.py`",
+    "tasks.run": "it takes the folder of a run: `tests/tasks/run`",
     "tasks.shapes.model": _RUN + "`tests/tasks/shapes/test_networks.py`",
 }
 """Modules that raise something that is not provoked here, with the reason and the tests that do."""

@@ -145,7 +145,13 @@ def read_checkpoint(path: Path, what: str = "ckpt_path") -> Checkpoint:
         raise
     except Exception as error:  # Foreign bytes make the reader fail in any way.
         raise UserError(f"{what}: {path} is damaged: {_first_line(error)}") from error
-    if not isinstance(content, dict) or not content.keys() >= _NEEDED:
+    if (
+        not isinstance(content, dict)
+        or not content.keys() >= _NEEDED
+        or not all(isinstance(content[key], dict) for key in ("state_dict", "hyper_parameters"))
+        or not all(isinstance(each, Tensor) for each in content["state_dict"].values())
+        or not isinstance(content.get("callbacks", {}), dict)
+    ):
         raise UserError(f"{what}: {path} is not a checkpoint of a run. {_GIVE}")
     return _up_to_date(content, path, what)
 

@@ -105,6 +105,7 @@ class RunFolder:
             Busy: If another process has just taken it.
         """
         self.hold()
+        self.sweep()
         if self.holds_a_run():
             self.release()
             raise UserError(

@@ -113,15 +113,24 @@ class Parts:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any] | None) -> Parts | None:
-        """Read what :meth:`state_dict` gave; None where a checkpoint does not say."""
+        """Read what :meth:`state_dict` gave; None where a checkpoint does not say.
+
+        Raises:
+            UserError: If it is something else.
+        """
         if not state:
             return None
-        return cls(
-            {part: None if ids is None else ids.numpy() for part, ids in state["rows"].items()},
-            dict(state["counts"]),
-            dict(state["digests"]),
-            state["before"].numpy(),
-        )
+        try:
+            return cls(
+                {part: None if ids is None else ids.numpy() for part, ids in state["rows"].items()},
+                {part: int(count) for part, count in state["counts"].items()},
+                {part: str(digest) for part, digest in state["digests"].items()},
+                state["before"].numpy(),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                "ckpt_path: the checkpoint is damaged: it does not say which rows it was trained on."
+            ) from error
 
     # ---- comparing -----------------------------------------------------------------------------
 
