@@ -58,8 +58,8 @@ _NOTES = (
     "A training of 12 epochs of 20 steps on a toy, and a study of two of them side by side. kills: "
     "how often the signal KILL hit a process that was still at work, at a moment that is uniform "
     "over the time of the undisturbed command, starting up and testing included. resumed_equal: "
-    "how many of the trainings and studies that went on after it ended with the weights, to the bit, "
-    "and the test figures of the undisturbed one."
+    "how many of the trainings and studies that went on after it ended with the weights, to the "
+    "bit, and the test figures of the undisturbed one."
 )
 
 

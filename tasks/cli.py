@@ -197,7 +197,7 @@ class TaskCLI(LightningCLI):
 
     def _resolved(self, config: Any) -> dict[str, Any]:
         """Settings as plain mappings, lists and scalars."""
-        text = self._parser(self.config.subcommand).dump(config, skip_none=False)
+        text = self._parser(self.config.subcommand).dump(config, skip_unset=False)
         content: dict[str, Any] = yaml.safe_load(text)
         return content
 
@@ -456,7 +456,8 @@ def launch(args: list[str], cli: type[C]) -> C:
                 trainer_defaults={"enable_model_summary": False},
                 parser_class=Parser,
                 parser_kwargs={
-                    "description": "Train, test and use networks that are equivariant to a Lie group.",
+                    "description": "Train, test and use networks that are equivariant to a "
+                    "Lie group.",
                     "epilog": f"Further commands, each with --help: {', '.join(COMMANDS)}.",
                 },
                 save_config_callback=None,

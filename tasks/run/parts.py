@@ -129,7 +129,8 @@ class Parts:
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
-                "ckpt_path: the checkpoint is damaged: it does not say which rows it was trained on."
+                "ckpt_path: the checkpoint is damaged: what it says of the rows that it was "
+                "trained on is not readable."
             ) from error
 
     # ---- comparing -----------------------------------------------------------------------------
