@@ -58,7 +58,7 @@ rm -f "$stamp"
 touch "$unfinished"
 # shellcheck disable=SC2086  # PIP_FLAGS is a list of words.
 $venv/bin/python -m pip install ${quiet[@]+"${quiet[@]}"} --disable-pip-version-check ${PIP_FLAGS:-} \
-    -c constraints.txt -e '.[qm9,md,lmdb,testing,dev,docs]'
+    -c constraints.txt -e '.[qm9,md,lmdb,tensorboard,testing,dev,docs]'
 rm -f "$unfinished"
 state >"$stamp"
 echo "setup: done."

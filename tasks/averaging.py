@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch import Tensor
 
 __all__ = ["WeightAverage"]
 
 
 class WeightAverage(WeightAveraging):
-    """Validates, tests and keeps the exponential average of the weights, one a step.
+    r"""Validates, tests and keeps the exponential average of the weights, one a step.
+
+    After n steps the average keeps the share
+
+    .. math:: \min\left(d, \frac{1 + n}{10 + n}\right)
+
+    of itself, with the decay d, so that it forgets the initial weights also where the training is
+    short.
 
     Lightning's own callback with three differences: the average lies on the device of the weights,
     where Lightning leaves it in the memory of the host; all weights are averaged at once; and a
     test after training takes the average from the checkpoint, not the last weights beside it.
 
     Args:
-        decay: Share of the average that a step keeps.
+        decay: Largest share of the average that a step keeps.
 
     Raises:
         ValueError: If ``decay`` is not between 0 and 1.
@@ -29,7 +37,13 @@ class WeightAverage(WeightAveraging):
     def __init__(self, decay: float = 0.99) -> None:
         if not 0 < decay < 1:
             raise ValueError(f"decay: {decay}; accepted: between 0 and 1.")
-        super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+        @torch.no_grad()
+        def average(means: list[Tensor], weights: list[Tensor], steps: Tensor | int) -> None:
+            share = min(decay, (1 + int(steps)) / (10 + int(steps)))
+            torch._foreach_lerp_(means, weights, 1 - share)
+
+        super().__init__(use_buffers=False, multi_avg_fn=average)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the average to the device of the weights, which is known only now."""

@@ -10,12 +10,14 @@ from importlib import import_module
 from typing import Any, NoReturn
 from unittest.mock import patch
 
+import yaml
 from jsonargparse import Namespace
 from jsonargparse._typehints import ActionTypeHint, is_subclass_spec
 from jsonargparse._util import NestedArg
 from pytorch_lightning.cli import LightningArgumentParser
 
 from tasks.errors import UserError
+from tasks.run.loggers import LOGGERS
 
 __all__ = ["CLASS_KEYS", "Parser"]
 
@@ -81,6 +83,8 @@ def _named_classes_start_afresh() -> Iterator[None]:
         cfg: Namespace | None = None,
         mode: str | None = None,
     ) -> Any:
+        if self.dest.rpartition(".")[2] == "logger":
+            value = _full_names(value, LOGGERS)
         return check(self, value, append, cfg if append or _is_a_change(value) else None, mode)
 
     with (
@@ -97,6 +101,17 @@ def _is_a_change(value: Any) -> bool:
     if isinstance(value, NestedArg):
         return True
     return isinstance(value, Mapping | Namespace) and "class_path" not in value
+
+
+def _full_names(value: Any, short: Mapping[str, type]) -> Any:
+    """A class, or several, by its dotted path where it was given by a short name."""
+    if isinstance(value, str) and value.startswith("["):
+        value = yaml.safe_load(value)
+    if isinstance(value, list):
+        return [_full_names(each, short) for each in value]
+    if isinstance(value, str) and value in short:
+        return {"class_path": f"{short[value].__module__}.{short[value].__qualname__}"}
+    return value
 
 
 def _discard(merged_by: object, before: Any, after: Any) -> None:
@@ -122,6 +137,11 @@ def explain(message: str) -> str:
     key = re.search(r'(?:key|option|group) "([\w.]+)"', message)
     unknown = re.search(r"Expected a dot import path string: (\S+)", message)
     kind = CLASS_KEYS.get(key[1].rsplit(".", 1)[-1]) if key else None
+    if key and unknown and key[1].endswith(".logger"):
+        return (
+            f"{key[1]}: {unknown[1]!r} is not known; accepted: {', '.join(LOGGERS)}, or the dotted "
+            "path of a logger of Lightning."
+        )
     if key and unknown and kind:
         module = import_module(kind[0])
         base: type = getattr(module, kind[1])
