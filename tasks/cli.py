@@ -17,7 +17,6 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 import torch
 import yaml
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning import Callback, LightningDataModule
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -29,7 +28,7 @@ from tasks.parser import Parser
 from tasks.provenance import provenance
 from tasks.run.checkpoint import RunCheckpoints, check_weights, read_checkpoint, refuse_unknown
 from tasks.run.data import Purpose, TaskData
-from tasks.run.folder import CONFIG, Busy, RunFolder, free_file, release_folders
+from tasks.run.folder import CONFIG, RunFolder, free_file, release_folders
 from tasks.run.lines import EpochLines, on_a_terminal
 from tasks.run.loggers import RunLogger
 from tasks.run.parts import Parts
@@ -55,6 +54,9 @@ TRACEBACK_VARIABLE = "LIE_ATTENTION_TRACEBACK"
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 """The configurations that come with the package."""
+
+_SETTINGS = ("seed_everything", "trainer", "model", "data", "task")
+_OF_THE_SCREEN = ("trainer.enable_progress_bar", "trainer.enable_model_summary")
 
 _LOST_PROCESS = re.compile(r"Connection (closed|reset) by peer|gloo", re.IGNORECASE)
 
@@ -146,7 +148,7 @@ class TaskCLI(LightningCLI):
             for key, change in differences(
                 self._resolved(before), self._resolved(self.config[command])
             ).items()
-            if key.partition(".")[0] in ("seed_everything", "trainer", "model", "data", "task")
+            if key.partition(".")[0] in _SETTINGS and key not in _OF_THE_SCREEN
         }
 
     def _compare_with_weights(self) -> None:
@@ -284,39 +286,30 @@ class TaskCLI(LightningCLI):
         A new run makes its folder. A test or prediction with the settings and weights of the run
         goes into its folder, any other into a new one in it.
         """
-        settings, request = self._settings, self.request
+        folder = self.request.folder
         if self.subcommand == "fit":
             folder = self._claim_for_training()
-            self.results = folder.path
-            return folder
-        own = (
-            request.folder is not None
-            and not self._changed
-            and Path(settings.ckpt_path).resolve() == request.folder.weights.resolve()
-        )
-        if request.folder is None:
+        elif self.subcommand == "validate":  # It writes nothing.
+            folder = folder or RunFolder(Path("runs"))
+        elif folder is None:
             folder = RunFolder.claim_new(Path("runs") / f"{self.subcommand}-{self._label()}")
-            self.results = folder.path
+        elif not self._is_own(folder) or not folder.try_to_hold():
+            self.results = RunFolder.claim_new(folder.path / str(self.subcommand)).path
             return folder
-        folder = request.folder
-        if own:
-            try:
-                folder.hold()
-                self.results = folder.path
-                return folder
-            except Busy:  # It trains on; its own figures are still to come.
-                pass
-        self.results = RunFolder.claim_new(folder.path / str(self.subcommand)).path
-        text = yaml.safe_dump(self._dumped(), sort_keys=False)
-        write_atomic(self.results / CONFIG, text.encode())
+        self.results = folder.path
         return folder
+
+    def _is_own(self, folder: RunFolder) -> bool:
+        """Whether the settings and the weights are those of a run."""
+        weights = Path(self._settings.ckpt_path).resolve()
+        return not self._changed and weights == folder.weights.resolve()
 
     def _claim_for_training(self) -> RunFolder:
         settings = self._settings
         named = settings.get("resume") or settings.get("run")
         if settings.trainer.fast_dev_run:  # Nothing is written.
             return RunFolder(named or Path("runs") / self._label())
-        if getattr(rank_zero_only, "rank", 0):  # The first of the processes has claimed it.
+        if _rank() != "0":  # The first of the processes has claimed it.
             return RunFolder(named or Path("runs") / self._label())
         if settings.get("resume") is not None:
             folder = RunFolder(named)
@@ -363,6 +356,12 @@ class TaskCLI(LightningCLI):
         if self.request.folder is not None:
             self.record.weights = Path(self._settings.ckpt_path).stem
 
+    def after_test(self) -> None:
+        """Keep the settings beside figures that are not those of the run."""
+        if self.results != self.folder.path:
+            text = yaml.safe_dump(self._dumped(), sort_keys=False)
+            write_atomic(self.results / CONFIG, text.encode())
+
     def predict(self, **kwargs: Any) -> None:
         """Write the predictions as a table that is new.
 
@@ -377,6 +376,7 @@ class TaskCLI(LightningCLI):
         finite = table.isfinite().all(1)
         with free_file(self.results / "predictions.csv") as path:
             self.model.write_predictions(path, [table[finite]])
+        self.after_test()
         self.trainer.print(f"Written: {path}")
         if not finite.all():
             raise UserError(
@@ -408,6 +408,8 @@ def main(args: Sequence[str] | None = None) -> None:
         launch(given or ["--help"], TaskCLI)
     except USER_ERRORS as error:
         _leave(error, str(error))
+    except KeyboardInterrupt as interrupt:
+        _leave(interrupt, "interrupted.")
     except RuntimeError as error:
         if isinstance(error, torch.distributed.DistError) or _LOST_PROCESS.search(str(error)):
             _leave(error, f"another process of this training has ended, so this one does: {error}")
@@ -467,6 +469,12 @@ def launch(args: list[str], cli: type[C]) -> C:
             )
     finally:
         release_folders()
+
+
+def _rank() -> str:
+    """The number of this process among those that train together, as launchers say it."""
+    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+    return next((os.environ[name] for name in names if name in os.environ), "0")
 
 
 def _writing_where(request: Request) -> AbstractContextManager[None]:

@@ -14,7 +14,7 @@ from tasks.ablate.study import Study, differences
 from tasks.cache import write_atomic
 from tasks.errors import UserError
 from tasks.provenance import UNKNOWN, recorded
-from tasks.run.folder import METRICS, Busy, RunFolder
+from tasks.run.folder import METRICS, Busy, RunFolder, refuse_links
 
 STUDY = "study.json"
 _SHOWN = 6
@@ -61,6 +61,8 @@ class Store:
                 "folder by --folder."
             ) from None
         try:
+            for run in (self.folder / "runs").glob("*"):
+                refuse_links(self.folder, run)
             folder.sweep()
             yield
         finally:

@@ -16,6 +16,7 @@ from ase.calculators.calculator import all_changes
 from ase.data import chemical_symbols
 from torch import Tensor
 
+from tasks.errors import UserError
 from tasks.md17.batches import element_features
 from tasks.md17.data import Statistics
 from tasks.md17.forces import energy_and_forces
@@ -144,6 +145,10 @@ def load_energies(path: Path, trust: Trust | None = None) -> MD17Model:
         UserError: See :func:`tasks.run.checkpoint.load_model`.
     """
     checkpoint = RunFolder(path).weights if path.is_dir() else path
+    if not checkpoint.is_file():
+        raise UserError(
+            f"run: there is no checkpoint {checkpoint}; give the folder of a finished MD17 run."
+        )
     return load_model(MD17Model, checkpoint, trust=trust, what="run")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jsonargparse import ArgumentParser
 
+from tasks.run.folder import refuse_links
 from tasks.run.trust import Trust
 
 if TYPE_CHECKING:
@@ -83,7 +84,10 @@ def md(args: Sequence[str]) -> bool:
     calculator = Calculator(run, dtype, given.traced, trust)
     atoms = _first_frame(calculator) if given.start is None else _read(Path(given.start))
     atoms.calc = calculator
-    folder = Path(given.output) if given.output else (run if run.is_dir() else run.parent) / "md"
+    within = run if run.is_dir() else run.parent
+    folder = Path(given.output) if given.output else within / "md"
+    if not given.output:
+        refuse_links(within, folder / "trajectory.traj")
     if (folder / "trajectory.traj").exists():
         raise ValueError(
             f"output: {folder} holds a dynamics already, and nothing is overwritten; name another "

@@ -41,7 +41,7 @@ class Springs(Source):
         ValueError: If a number is out of range.
     """
 
-    frames: int = 100
+    frames: int = 1000
     deviation: float = 0.05
     seed: int = 0
 

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,7 +37,8 @@ _TORN = ".*.tmp"  # Left by a process that was killed while it wrote.
 
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 
-_held: dict[Path, IO[str]] = {}
+_held: dict[Path, tuple[IO[str], tuple[Path, ...]]] = {}
+"""Of each folder that this process holds, the lock, and the folders that were made for it."""
 
 
 class Busy(UserError):
@@ -120,8 +121,11 @@ class RunFolder:
         Args:
             path: What it is to be called; where there is such a folder, a number is added.
         """
+        made = [each for each in path.parents if not each.exists()]
         folder = cls(free_name(path))
         folder.hold()
+        file, _ = _held[folder.path.resolve()]
+        _held[folder.path.resolve()] = file, (folder.path, *made)
         return folder
 
     def hold(self, wait: float = 0.0) -> None:
@@ -136,9 +140,10 @@ class RunFolder:
         key = self.path.resolve()
         if key in _held:
             return
+        made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
         for child in self.path.iterdir():
-            if child.is_dir():
+            if not child.is_file():  # In place of a file a link is replaced, not followed.
                 refuse_links(self.path, child)
         file = _open_here(self.path / _LOCK)
         try:
@@ -149,16 +154,26 @@ class RunFolder:
                 f"another process works in {self.path}: one run writes to it at a time. Wait for "
                 "it, or name another folder."
             ) from None
-        _held[key] = file
+        _held[key] = file, tuple(made)
+
+    def try_to_hold(self) -> bool:
+        """Hold the folder unless another process does; say whether it is held."""
+        try:
+            self.hold()
+        except Busy:
+            return False
+        return True
 
     def release(self) -> None:
-        """Let others write here; a folder that nothing was written to goes."""
-        file = _held.pop(self.path.resolve(), None)
+        """Let others write here; folders that were made for it and hold nothing go again."""
+        file, made = _held.pop(self.path.resolve(), (None, ()))
         if file is None:
             return
-        if [each.name for each in self.path.iterdir()] == [_LOCK]:
+        if made and [each.name for each in self.path.iterdir()] == [_LOCK]:
             (self.path / _LOCK).unlink()
-            self.path.rmdir()
+            with suppress(OSError):  # Somebody else has begun to use it.
+                for folder in made:
+                    folder.rmdir()
         file.close()
 
     @contextmanager

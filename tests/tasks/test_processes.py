@@ -56,7 +56,7 @@ TRAININGS = {
 COMMAND = """
 import inspect, json, multiprocessing, os, sys
 from pathlib import Path
-from tasks import record
+from tasks.run import record
 from tasks.cli import main
 from tasks.dynamics import reference
 import tasks.dynamics, tasks.md17, tasks.qm9, tasks.shapes

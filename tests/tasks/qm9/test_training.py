@@ -7,7 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch._dynamo.utils import counters
-from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attention import ContentOnly, Linear, LinearLocation, Rotary, Sum
@@ -120,11 +120,15 @@ def test_waiting_is_noticed():
     assert len(waits.seen) == 3
 
 
-def test_the_average_is_torchs_own(data, tmp_path):
+def test_the_average_is_torchs_own_with_a_warm_up(data, tmp_path):
+    def warming_up(mean, weight, steps):
+        share = min(0.9, (1 + int(steps)) / (10 + int(steps)))
+        return share * mean + (1 - share) * weight
+
     class Oracle(pl.Callback):
         def on_train_batch_end(self, trainer, model, *_):
             if trainer.global_step == 1:
-                self.average = AveragedModel(model.network, avg_fn=get_ema_avg_fn(0.9))
+                self.average = AveragedModel(model.network, avg_fn=warming_up)
             self.average.update_parameters(model.network)
 
     oracle = Oracle()

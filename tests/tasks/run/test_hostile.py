@@ -272,6 +272,32 @@ def test_a_study_of_a_stranger_runs_no_code(config, monkeypatch, tmp_path):
     assert "evil.Anything" in (run / "log.txt").read_text()
 
 
+def test_a_study_of_a_stranger_follows_no_link(config):
+    Path("victim").mkdir()
+    Path("victim/precious.txt").write_text("precious")
+    grid = ["ablate", "--config=config.yaml", "--grid.seed_everything=[0]", "--folder=study"]
+    for link in ("runs", "runs/run", "results.json", "study.json", ".lock"):
+        Path("study", link).parent.mkdir(parents=True, exist_ok=True)
+        Path("study", link).symlink_to(Path("victim").resolve() / "new")
+        before = outside()
+        attempt(*grid, "--trainer.max_epochs=1", "--workers=1")
+        assert {k: v for k, v in outside().items() if k[:5] != "study"} == {
+            k: v for k, v in before.items() if k[:5] != "study"
+        }
+        assert [path.name for path in Path("victim").iterdir()] == ["precious.txt"]
+        shutil.rmtree("study")
+
+
+@pytest.mark.parametrize("name", ["md", "md/trajectory.traj"])
+def test_dynamics_follow_no_link(run, name):
+    pytest.importorskip("ase")
+    (run / "md").mkdir()
+    linked(name, "victim" if name == "md" else "victim/new.traj")(run)
+    before = outside()
+    attempt("md", "--run=run", "--steps=40", "--equilibration=0")
+    assert outside() == before
+
+
 def test_an_archive_that_holds_objects_is_not_read(config):
     Path("rmd17/npz_data").mkdir(parents=True)
     array = np.array([Payload()], dtype=object)

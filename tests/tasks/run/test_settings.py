@@ -376,7 +376,7 @@ def test_every_refusal_gives_its_true_reason(trained, capsys, reason):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "some other file"), (b"hello", "some other file"), (None, "damaged")],
+    [(b"", "not a checkpoint"), (b"hello", "not a checkpoint"), (None, "damaged")],
     ids=["empty", "text", "truncated"],
 )
 def test_a_damaged_file_is_told_from_a_foreign_one(trained, capsys, content, words):
