@@ -12,6 +12,7 @@ from attention.geometry import Fibres, Geometry
 from attention.kernels import Kernel, Sum
 from attention.kernels.content import merge_heads, split_heads
 from attention.normalizers import Normalizer, Softmax
+from liegroups.checks import check_count
 
 
 class LieAttention(nn.Module):
@@ -42,6 +43,7 @@ class LieAttention(nn.Module):
         backend: BackendName = "auto",
     ) -> None:
         super().__init__()
+        check_count("heads", heads)
         if width % heads:
             raise ValueError(f"heads must divide width; got {heads} heads and width {width}.")
         check_backend(backend)

@@ -30,6 +30,7 @@ from liegroups import (
     Sampler,
     lift,
 )
+from liegroups.checks import DEPTH, check_count
 
 
 class LieTransformer(nn.Module):
@@ -103,15 +104,11 @@ class LieTransformer(nn.Module):
         backend: BackendName = "auto",
     ) -> None:
         super().__init__()
-        for name, value in {
-            "in_features": in_features,
-            "out_features": out_features,
-            "width": width,
-            "layers": layers,
-            "heads": heads,
-        }.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}.")
+        check_count("in_features", in_features)
+        check_count("out_features", out_features)
+        check_count("width", width)
+        check_count("layers", layers, most=DEPTH)
+        check_count("heads", heads)
         self.space = space or group.default_space()
         if self.space.group != group:
             raise ValueError(f"{self.space} is a space of {self.space.group}, not of {group}.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from attention.neighborhoods import Neighborhood
+from liegroups.checks import check_number
 
 
 class Normalizer(ABC):
@@ -57,10 +58,7 @@ class Exponential(Normalizer):
     limit: float = 10.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.limit <= 11:
-            raise ValueError(
-                f"Exponential takes a limit above 0 and of at most 11; got {self.limit}."
-            )
+        check_number("Exponential.limit", self.limit, above=0, most=11)
 
     def __call__(self, neighborhood: Neighborhood, logits: Tensor) -> Tensor:
         weights = logits.clamp(max=self.limit).exp()

@@ -9,6 +9,7 @@ from math import cos, pi, sin, sqrt
 import torch
 from torch import Tensor
 
+from liegroups.checks import check_count
 from liegroups.finite import FiniteGroup
 from liegroups.so3 import quaternion_to_matrix
 
@@ -33,8 +34,7 @@ class CyclicGroup(FiniteGroup):
     n: int
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"CyclicGroup takes n of at least 1; got {self.n}.")
+        check_count("CyclicGroup.n", self.n)
 
     @property
     def matrix_size(self) -> int:
@@ -66,8 +66,7 @@ class DihedralGroup(FiniteGroup):
     n: int
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"DihedralGroup takes n of at least 1; got {self.n}.")
+        check_count("DihedralGroup.n", self.n)
 
     @property
     def matrix_size(self) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from liegroups.affine import AffineGroup
+from liegroups.checks import DIMENSION, check_count
 from liegroups.group import LieGroup
 from liegroups.numerics import matrix_exp
 from liegroups.sl2 import unimodular_log
@@ -44,8 +45,7 @@ class GeneralLinear(LieGroup):
     n: int
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"GeneralLinear takes n of at least 1; got {self.n}.")
+        check_count("GeneralLinear.n", self.n, most=DIMENSION)
 
     @property
     def dim(self) -> int:

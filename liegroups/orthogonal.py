@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from liegroups.affine import AffineGroup
+from liegroups.checks import DIMENSION, check_count
 from liegroups.group import LieGroup
 from liegroups.special_euclidean import SE
 from liegroups.special_orthogonal import SO, haar_orthogonal
@@ -41,8 +42,7 @@ class O(LieGroup):  # noqa: E742  (the field's name)
     n: int
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"O takes n of at least 1; got {self.n}.")
+        check_count("O.n", self.n, most=DIMENSION)
 
     @property
     def identity_component(self) -> LieGroup:
@@ -149,8 +149,7 @@ class E(AffineGroup):
     n: int
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"E takes n of at least 1; got {self.n}.")
+        check_count("E.n", self.n, most=DIMENSION)
 
     @property
     def linear(self) -> O:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from liegroups.affine import AffineGroup
+from liegroups.checks import DIMENSION, check_count
 from liegroups.group import LieGroup
 from liegroups.special_orthogonal import SO
 
@@ -32,8 +33,7 @@ class PositiveScaling(LieGroup):
     n: int = 1
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"PositiveScaling takes n of at least 1; got {self.n}.")
+        check_count("PositiveScaling.n", self.n, most=DIMENSION)
 
     @property
     def dim(self) -> int:
@@ -118,8 +118,7 @@ class RotationScaling(LieGroup):
     n: int = 2
 
     def __post_init__(self) -> None:
-        if self.n < 2:
-            raise ValueError(f"RotationScaling takes n of at least 2; got {self.n}.")
+        check_count("RotationScaling.n", self.n, 2, DIMENSION)
 
     @property
     def rotations(self) -> LieGroup:
@@ -217,8 +216,7 @@ class Sim(AffineGroup):
     n: int = 3
 
     def __post_init__(self) -> None:
-        if self.n < 2:
-            raise ValueError(f"Sim takes n of at least 2; got {self.n}.")
+        check_count("Sim.n", self.n, 2, DIMENSION)
 
     @property
     def linear(self) -> RotationScaling:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from liegroups.affine import AffineGroup
+from liegroups.checks import DIMENSION, check_count
 from liegroups.se2 import SE2
 from liegroups.se3 import SE3
 from liegroups.special_orthogonal import SpecialOrthogonal
@@ -28,8 +29,7 @@ def SE(n: int) -> AffineGroup:
         >>> SE(3) == SE3(), SE(4).dim
         (True, 10)
     """
-    if n < 1:
-        raise ValueError(f"SE takes n of at least 1; got {n}.")
+    check_count("SE.n", n, most=DIMENSION)
     match n:
         case 1:
             return Translation(1)
@@ -65,8 +65,7 @@ class SpecialEuclidean(AffineGroup):
     n: int
 
     def __post_init__(self) -> None:
-        if self.n < 4:
-            raise ValueError(f"SpecialEuclidean takes n of at least 4, SE any n; got {self.n}.")
+        check_count("SpecialEuclidean.n", self.n, 4, DIMENSION)
 
     @property
     def linear(self) -> SpecialOrthogonal:

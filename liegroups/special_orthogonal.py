@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from liegroups.checks import DIMENSION, check_count
 from liegroups.group import LieGroup
 from liegroups.numerics import half_cotangent_deficit, matrix_exp
 from liegroups.rotation import RotationGroup
@@ -33,8 +34,7 @@ def SO(n: int) -> LieGroup:
         >>> SO(3) == SO3(), SO(5).dim
         (True, 10)
     """
-    if n < 1:
-        raise ValueError(f"SO takes n of at least 1; got {n}.")
+    check_count("SO.n", n, most=DIMENSION)
     match n:
         case 1:
             return Trivial(1)
@@ -70,8 +70,7 @@ class SpecialOrthogonal(RotationGroup):
     n: int
 
     def __post_init__(self) -> None:
-        if self.n < 4:
-            raise ValueError(f"SpecialOrthogonal takes n of at least 4, SO any n; got {self.n}.")
+        check_count("SpecialOrthogonal.n", self.n, 4, DIMENSION)
 
     @property
     def matrix_size(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from liegroups.affine import AffineGroup
+from liegroups.checks import DIMENSION, check_count
 from liegroups.trivial import Trivial
 
 
@@ -32,8 +33,7 @@ class Translation(AffineGroup):
     n: int
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"Translation takes n of at least 1; got {self.n}.")
+        check_count("Translation.n", self.n, most=DIMENSION)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Translation) and self.n == other.n

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from liegroups.checks import DIMENSION, check_count
 from liegroups.group import LieGroup
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ class Trivial(LieGroup):
     """
 
     n: int
+
+    def __post_init__(self) -> None:
+        check_count("Trivial.n", self.n, most=10 * DIMENSION)  # Also of products.
 
     @property
     def dim(self) -> int:

@@ -10,6 +10,8 @@ from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
+from liegroups.checks import check_number
+
 __all__ = ["WeightAverage"]
 
 
@@ -35,8 +37,7 @@ class WeightAverage(WeightAveraging):
     """
 
     def __init__(self, decay: float = 0.99) -> None:
-        if not 0 < decay < 1:
-            raise ValueError(f"decay: {decay}; accepted: between 0 and 1.")
+        check_number("decay", decay, above=0, below=1)
 
         @torch.no_grad()
         def average(means: list[Tensor], weights: list[Tensor], steps: Tensor | int) -> None:

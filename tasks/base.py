@@ -15,6 +15,7 @@ from pytorch_lightning import LightningDataModule, LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from liegroups.checks import check_number
 from tasks.run.checkpoint import load_model
 
 __all__ = ["TaskModel"]
@@ -56,12 +57,9 @@ class TaskModel(LightningModule, ABC):
 
     def __init__(self, learning_rate: float, weight_decay: float, warmup: float) -> None:
         super().__init__()
-        if learning_rate <= 0:
-            raise ValueError(f"learning_rate must be above 0; got {learning_rate}.")
-        if weight_decay < 0:
-            raise ValueError(f"weight_decay must not be below 0; got {weight_decay}.")
-        if not 0 <= warmup < 1:
-            raise ValueError(f"warmup is a share of the steps, in [0, 1); got {warmup}.")
+        check_number("learning_rate", learning_rate, above=0)
+        check_number("weight_decay", weight_decay, least=0)
+        check_number("warmup", warmup, least=0, below=1)
         self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
 
     @abstractmethod

@@ -36,6 +36,7 @@ from tasks.run.record import Record
 from tasks.run.request import Request, values_of
 from tasks.run.settings import KeepSettings, differences, read_mapping, refuse_changes
 from tasks.run.trust import Trust, names_in, reading
+from tasks.trainer import check_trainer
 
 TASKS = ("qm9", "md17", "shapes", "dynamics", "molecules")
 """The tasks; each is a package ``tasks.NAME`` that exports ``Model`` and ``Data``."""
@@ -58,6 +59,7 @@ CONFIGS = Path(__file__).resolve().parent / "configs"
 _SETTINGS = ("seed_everything", "trainer", "model", "data", "task")
 _OF_THE_SCREEN = ("trainer.enable_progress_bar", "trainer.enable_model_summary")
 
+_NO_MEMORY = "not enough memory; make the network or data.batch_size smaller:"
 _LOST_PROCESS = re.compile(r"Connection (closed|reset) by peer|gloo", re.IGNORECASE)
 
 C = TypeVar("C", bound="TaskCLI")
@@ -220,6 +222,7 @@ class TaskCLI(LightningCLI):
             check_weights(self.model, self._trained, f"ckpt_path: {self._settings.ckpt_path}")
             self._trained = None
         settings = self.config_init[str(self.subcommand)]
+        check_trainer(settings.trainer)
         purpose: Purpose = "use"
         if self.subcommand == "fit":
             purpose = "resume" if settings.resume else "tune"
@@ -410,7 +413,11 @@ def main(args: Sequence[str] | None = None) -> None:
         _leave(error, str(error))
     except KeyboardInterrupt as interrupt:
         _leave(interrupt, "interrupted.")
+    except MemoryError as error:
+        _leave(error, f"{_NO_MEMORY} {error}")
     except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            _leave(error, f"{_NO_MEMORY} {error}")
         if isinstance(error, torch.distributed.DistError) or _LOST_PROCESS.search(str(error)):
             _leave(error, f"another process of this training has ended, so this one does: {error}")
         raise
@@ -538,7 +545,7 @@ def _listed(value: Any) -> list[Any]:
 def _leave(error: BaseException, message: str) -> NoReturn:
     if os.environ.get(TRACEBACK_VARIABLE):
         raise error
-    print(f"lie-attention: error: {message}", file=sys.stderr)
+    print(f"lie-attention: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(1)
 
 

@@ -61,6 +61,16 @@ class Parser(LightningArgumentParser):
         with _named_classes_start_afresh():
             return super().parse_object(*args, **kwargs)
 
+    def validate(
+        self,
+        namespace: Namespace,
+        skip_unset: bool = True,
+        skip_required: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Check the types, and a null in a file like any other value that was given."""
+        super().validate(namespace, skip_unset and skip_required, skip_required, **kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a short error in place of printing the usage."""
         raise UserError(explain(message)) from ex

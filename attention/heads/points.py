@@ -13,6 +13,7 @@ from attention.geometry import Fibres, Geometry
 from attention.heads.base import Head, VectorHead, average_lifts, linear_part, perceptron
 from attention.kernels import Kernel, Sum
 from attention.normalizers import Normalizer, Softmax
+from liegroups.checks import check_count
 
 
 class PointHead(Head):
@@ -64,6 +65,7 @@ class RelativeVectorHead(VectorHead):
         backend: BackendName = "auto",
     ) -> None:
         super().__init__(width, out_features, geometry)
+        check_count("heads", heads)
         if width % heads:
             raise ValueError(f"heads must divide width; got {heads} heads and width {width}.")
         check_backend(backend)

@@ -14,6 +14,7 @@ from attention.kernels.base import Kernel
 from attention.kernels.content import Content, DotProduct, Ends
 from attention.kernels.location import Location, LocationMLP
 from liegroups import HomogeneousSpace, Lifted
+from liegroups.checks import check_count
 
 ContentFactory = Callable[[int, int, HomogeneousSpace], Content]
 LocationFactory = Callable[[Tensor], Location]
@@ -164,8 +165,7 @@ class Joint(_ContentWithLocation):
         hidden: int = 4,
     ) -> None:
         super().__init__(width, heads, geometry, content, location)
-        if hidden < 1:
-            raise ValueError(f"Joint takes at least 1 hidden unit; got {hidden}.")
+        check_count("Joint.hidden", hidden)
         self.from_content = nn.Parameter(torch.randn(hidden, heads))
         self.from_location = nn.Parameter(torch.randn(hidden, heads))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden, heads))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from attention.neighborhoods import Neighborhood
 from liegroups import HomogeneousSpace, Lifted
+from liegroups.checks import check_count
 
 
 class Ends(NamedTuple):
@@ -107,8 +108,8 @@ class ConcatenatedLinear(Content):
         self, width: int, heads: int, space: HomogeneousSpace, hidden: int | None = None
     ) -> None:
         super().__init__(width, heads, space)
-        if hidden is not None and hidden < 1:
-            raise ValueError(f"ConcatenatedLinear takes at least 1 hidden channel; got {hidden}.")
+        if hidden is not None:
+            check_count("ConcatenatedLinear.hidden", hidden)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         size = width // heads

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attention.kernels.pairwise_mlp import pairwise_mlp
+from liegroups.checks import check_count
 
 _STEEPNESS = 3.0
 
@@ -86,8 +87,7 @@ class _Perceptrons(Location):
 
     def __init__(self, input_mask: Tensor, outputs: int, hidden: int) -> None:
         super().__init__()
-        if hidden < 1:
-            raise ValueError(f"{type(self).__name__} takes at least 1 hidden unit; got {hidden}.")
+        check_count(f"{type(self).__name__}.hidden", hidden)
         count = len(input_mask)
         # A view that skips rows of another tensor could not be sent to other processes.
         mask = input_mask[:, None, :].clone(memory_format=torch.contiguous_format)

@@ -10,6 +10,7 @@ from attention.geometry import full_precision
 from attention.kernels.content import DotProduct, Ends
 from liegroups import HomogeneousSpace, Lifted, Translation
 from liegroups.affine import AffineGroup
+from liegroups.checks import check_length
 from liegroups.so2 import planar_rotation
 
 
@@ -47,8 +48,7 @@ class Rotary(DotProduct):
     ) -> None:
         super().__init__(width, heads, space)
         group = space.group
-        if not 0 < length < float("inf"):
-            raise ValueError(f"Rotary takes a finite length above 0; got {length}.")
+        check_length("Rotary.length", length)
         if length != 1 and not isinstance(group, AffineGroup):
             raise ValueError(f"{group} has no translations for Rotary to measure by a length.")
         channels = width // heads

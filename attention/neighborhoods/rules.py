@@ -18,6 +18,7 @@ from attention.neighborhoods.dense import DenseNeighborhood
 from attention.neighborhoods.scatter import Package, check_scatter
 from attention.neighborhoods.sparse import SparseNeighborhood
 from liegroups import Distance, Envelope, HomogeneousSpace, Invariant, Lifted, PolynomialEnvelope
+from liegroups.checks import check_count, check_length, check_seed
 from liegroups.compiling import constant_when_compiled
 
 Layout = Literal["dense", "sparse"]
@@ -168,8 +169,7 @@ class Radius(_ByMetric):
     scatter: Package = "torch"
 
     def __post_init__(self) -> None:
-        if not 0 < self.radius < float("inf"):
-            raise ValueError(f"Radius takes a finite radius above 0; got {self.radius}.")
+        check_length("Radius.radius", self.radius)
         _check_layout(self.layout)
         check_scatter(self.scatter)
 
@@ -231,8 +231,7 @@ class Nearest(_ByMetric):
     scatter: Package = "torch"
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ValueError(f"{type(self).__name__} takes a count of at least 1; {self.count}.")
+        check_count(f"{type(self).__name__}.count", self.count)
         _check_layout(self.layout)
         check_scatter(self.scatter)
 
@@ -305,8 +304,8 @@ class RandomNearest(Nearest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.of < self.count:
-            raise ValueError(f"RandomNearest draws {self.count} of the nearest {self.of} points.")
+        check_count("RandomNearest.of", self.of, self.count)
+        check_seed("RandomNearest.seed", self.seed)
 
     def __call__(
         self,

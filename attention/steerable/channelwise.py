@@ -20,8 +20,10 @@ from attention.geometry import Fibres, Geometry
 from attention.neighborhoods import NeighborhoodRule, Radius
 from attention.neighborhoods.base import Neighborhood
 from attention.normalizers import Normalizer, Softmax
+from attention.steerable.paths import DEGREE
 from attention.steerable.pooling import Pooling, check_pooling, pool
 from liegroups import E, Equivariance, Invariant, Lifted, PerHead
+from liegroups.checks import DEPTH, check_count
 from liegroups.numerics import safe_norm
 
 
@@ -86,12 +88,11 @@ class ChannelwiseTransformer(nn.Module):
     ) -> None:
         super().__init__()
         check_pooling(pooling)
-        if layers < 2 or channels < 1 or max_degree < 0:
-            raise ValueError(
-                "channel by channel takes at least 2 layers, 1 channel and a degree of 0; got "
-                f"{layers}, {channels} and {max_degree}."
-            )
-        if heads < 1 or channels % heads:
+        check_count("layers", layers, 2, DEPTH)
+        check_count("channels", channels)
+        check_count("heads", heads)
+        check_count("max_degree", max_degree, 0, DEGREE)
+        if channels % heads:
             raise ValueError(f"heads must divide channels; got {heads} and {channels}.")
         self.space = E(3).default_space()
         neighborhood.check(self.space)
@@ -333,8 +334,7 @@ class PairWeights(nn.Module):
 
     def __init__(self, head_mask: Tensor, hidden: int, weights: int, channels: int) -> None:
         super().__init__()
-        if hidden < 1:
-            raise ValueError(f"hidden: {hidden}; accepted: 1 or more.")
+        check_count("hidden", hidden)
         groups, shares = torch.unique_consecutive(head_mask, dim=0, return_counts=True)
         self.weights = weights
         self.register_buffer("input_mask", groups, persistent=False)

@@ -14,6 +14,7 @@ from attention.neighborhoods import NeighborhoodRule, Radius
 from attention.normalizers import Normalizer
 from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate
 from attention.steerable.layer import SteerableAttention
+from attention.steerable.paths import DEGREE
 from attention.steerable.pooling import Pooling, check_pooling, pool
 from attention.steerable.products import ProductName
 from attention.steerable.tensor_product import Directions, Harmonics
@@ -27,6 +28,7 @@ from liegroups import (
     Lifted,
     PerHead,
 )
+from liegroups.checks import DEPTH, check_count
 from liegroups.numerics import safe_norm
 
 
@@ -103,11 +105,14 @@ class SteerableTransformer(nn.Module):
         if group not in (SE3(), E(3)):
             raise ValueError(f"SteerableTransformer is for SE3() and E(3); got {group}.")
         check_pooling(pooling)
-        if layers < 1 or stacks < 1 or channels < 1 or not types or min(types) < 0:
-            raise ValueError(
-                "a network takes at least 1 layer, stack and channel, and types of 0 or more; got "
-                f"{layers} layers, {stacks} stacks, {channels} channels and types {list(types)}."
-            )
+        check_count("layers", layers, most=DEPTH)
+        check_count("stacks", stacks, most=DEPTH)
+        check_count("channels", channels)
+        check_count("heads", heads)
+        if not types:
+            raise ValueError("types: none are given; accepted: degrees such as 0 and 1.")
+        for degree in (*types, *(() if max_degree is None else (max_degree,))):
+            check_count("types, max_degree", degree, 0, DEGREE)
         self.space = group.default_space()
         self.parity = group == E(3)
         self.irreps_in, self.irreps_out = self._read(irreps_in), self._read(irreps_out)

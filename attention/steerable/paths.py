@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from e3nn.o3 import Irreps
 
 from attention.steerable.irreps import Layout
+
+DEGREE: Final = 11
+"""Largest degree, that of e3nn's table of coefficients."""
 
 
 class Path(NamedTuple):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from attention.steerable.irreps import Layout
 from attention.steerable.paths import Path, columns_of
+from liegroups.checks import check_count
 
 
 class Radial(NamedTuple):
@@ -52,8 +53,7 @@ class PairPerceptron(nn.Module):
         types_out: Layout,
     ) -> None:
         super().__init__()
-        if hidden < 1:
-            raise ValueError(f"a perceptron needs at least 1 hidden unit; got {hidden}.")
+        check_count("hidden", hidden)
         groups, shares = torch.unique_consecutive(head_mask, dim=0, return_counts=True)
         self.shares: list[int] = shares.tolist()
         self.register_buffer("input_mask", groups, persistent=False)

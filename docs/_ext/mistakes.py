@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jsonargparse import Namespace
 
 import attention
 import attention.neighborhoods
@@ -31,7 +32,7 @@ import attention.testing
 import liegroups
 import liegroups.testing
 import tasks
-from tasks import ablate, cache, cli, dynamics, md17, qm9, shapes
+from tasks import ablate, cache, cli, dynamics, md17, qm9, shapes, trainer
 
 ROOT = Path(tasks.__file__).resolve().parents[1]
 PACKAGES = ("liegroups", "attention", "tasks")
@@ -78,6 +79,8 @@ MISTAKES: dict[str, str] = {
     """,
     "Lifts": """
         lg.Haar(count=0)
+        lg.Haar(count=10**6)
+        lg.Haar(seed=-1)
         lg.Proposal(count=0)
         lg.Proposal(scale=0.0)
         lg.Grid(count=0)
@@ -94,6 +97,7 @@ MISTAKES: dict[str, str] = {
         lg.Concat([])
         LieTransformer(lg.T3(), 1, 1, invariant=[lg.Distance(), lg.InverseDistance(), lg.RelativePose()])
         lg.InverseDistance(softening=0.0)
+        lg.InverseDistance(softening=1e300)
         LieTransformer(lg.SE3(), 1, 1, invariant=lg.OrbitLabels())
         LieTransformer(lg.Sim(2), 1, 1, invariant=lg.Distance())
         LieTransformer(lg.Trivial(3), 1, 1, invariant=lg.AlgebraNorm())
@@ -109,6 +113,8 @@ MISTAKES: dict[str, str] = {
     """,
     "Networks": """
         LieTransformer(lg.SE3(), in_features=0, out_features=1)
+        LieTransformer(lg.SE3(), 1, 1, width=10**9)
+        LieTransformer(lg.SE3(), 1, 1, layers=10**6)
         LieTransformer(lg.SE3(), 1, 1, space=lg.SE2().default_space())
         LieTransformer(lg.SE3(), 1, 1, width=32, heads=5)
         LieTransformer(lg.SE3(), 1, 1, backend="fast")
@@ -153,6 +159,9 @@ MISTAKES: dict[str, str] = {
         SteerableTransformer("4x0e", "1x0e", group=lg.T3())
         SteerableTransformer("4x0e", "1x0e", pooling="max")
         SteerableTransformer("4x0e", "1x0e", layers=0)
+        SteerableTransformer("4x0e", "1x0e", types=[])
+        SteerableTransformer("4x0e", "1x0e", types=[0, 12])
+        SteerableTransformer("4x0e", "1x0e", heads=0)
         SteerableTransformer("4x0e", "1x3e", types=[0, 1])
         SteerableTransformer("4x0e", "1x0e", channels=6, heads=4)
         SteerableTransformer("4x0e", "1x0e", hidden=0)
@@ -204,6 +213,9 @@ MISTAKES: dict[str, str] = {
         shapes.ShapesModel(learning_rate=0.0)
         shapes.ShapesModel(weight_decay=-1.0)
         shapes.ShapesModel(warmup=1.0)
+        trainer.check_trainer(Namespace(devices="gpu"))
+        trainer.check_trainer(Namespace(accumulate_grad_batches=0))
+        trainer.check_trainer(Namespace(gradient_clip_val=float("nan")))
     """,
     "QM9": """
         $ lie-attention fit --config qm9/quick.yaml --model.group SE2
@@ -223,6 +235,7 @@ MISTAKES: dict[str, str] = {
         $ lie-attention fit --config md17/quick.yaml --data.source RMD17 --data.source.labels new
         $ lie-attention fit --config md17/quick.yaml --model.network LieEnergy --model.network.group SE2
         md17.MD17Model(energy_weight=0.0, force_weight=0.0)
+        md17.MD17Model(force_weight=float("nan"))
         md17.WeightAverage(decay=1.0)
         md17.MD17("../x")
         md17.MD17(source=md17.Springs()).train_dataloader()
@@ -300,6 +313,7 @@ MISTAKES: dict[str, str] = {
         dynamics.DynamicsData().part("train")
         dynamics.Springs(particles=0)
         dynamics.Springs(spacing=0.0)
+        dynamics.Springs(spacing=float("inf"))
         dynamics.PendulumChain(gravity=-1.0)
         dynamics.Planets(softening=0.0)
         dynamics.trajectories(dynamics.Springs(), 0, 5)
@@ -500,6 +514,7 @@ def _do(mistake: Mistake) -> None:
         **vars(attention.neighborhoods),
         **vars(attention.steerable),
         **vars(attention),
+        "Namespace": Namespace,
         "Path": Path,
         "ablate": ablate,
         "attention": attention,
@@ -512,6 +527,7 @@ def _do(mistake: Mistake) -> None:
         "qm9": qm9,
         "shapes": shapes,
         "torch": torch,
+        "trainer": trainer,
     }
     if not last.startswith("$ "):
         exec("\n".join(mistake.lines), names)  # Our own lines, above.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from liegroups.checks import check_length
 from liegroups.invariants.base import Invariant
 from liegroups.lifting import Lifted
 from liegroups.numerics import safe_norm
@@ -47,11 +48,7 @@ class InverseDistance(Invariant):
     softening: float = 0.1
 
     def __post_init__(self) -> None:
-        if not self.softening > 0:
-            raise ValueError(
-                f"InverseDistance takes a softening above 0; got {self.softening}. Without it "
-                "the value is infinite where points coincide."
-            )
+        check_length("InverseDistance.softening", self.softening)
 
     @property
     def sees_lift(self) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from liegroups.affine import AffineGroup
+from liegroups.checks import check_number
 from liegroups.compiling import constant_when_compiled
 from liegroups.group import LieGroup
 from liegroups.invariants.base import Invariant
@@ -110,8 +111,7 @@ class PoseDistance(Invariant):
     rotation: float = 0.2
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rotation <= 1:
-            raise ValueError(f"PoseDistance takes a share from 0 to 1; got {self.rotation}.")
+        check_number("PoseDistance.rotation", self.rotation, least=0, most=1)
 
     @property
     def sees_lift(self) -> bool:

@@ -9,6 +9,7 @@ from math import pi
 import torch
 from torch import Tensor
 
+from liegroups.checks import check_count, check_length
 from liegroups.invariants.base import Invariant
 from liegroups.invariants.distances import require_isometry
 from liegroups.lifting import Lifted
@@ -53,8 +54,7 @@ class Gaussian(RadialFunctions):
     count: int = 16
 
     def __post_init__(self) -> None:
-        if self.count < 2:
-            raise ValueError(f"Gaussian takes a count of at least 2; got {self.count}.")
+        check_count("Gaussian.count", self.count, 2)
 
     def __call__(self, squared: Tensor) -> Tensor:
         u = _root(squared)
@@ -84,8 +84,7 @@ class Bessel(RadialFunctions):
     count: int = 8
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ValueError(f"Bessel takes a count of at least 1; got {self.count}.")
+        check_count("Bessel.count", self.count)
 
     def __call__(self, squared: Tensor) -> Tensor:
         frequency = pi * torch.arange(1, self.count + 1, dtype=squared.dtype, device=squared.device)
@@ -119,8 +118,7 @@ class PolynomialEnvelope(Envelope):
     power: int = 6
 
     def __post_init__(self) -> None:
-        if self.power < 3:
-            raise ValueError(f"PolynomialEnvelope takes a power of at least 3; got {self.power}.")
+        check_count("PolynomialEnvelope.power", self.power, 3, 100)
 
     def __call__(self, squared: Tensor) -> Tensor:
         p, inside, near = self.power, squared < 1, squared < 0.25
@@ -185,8 +183,7 @@ class RadialBasis(Invariant):
     envelope: Envelope | None = PolynomialEnvelope()
 
     def __post_init__(self) -> None:
-        if not 0 < self.radius < float("inf"):
-            raise ValueError(f"RadialBasis takes a finite radius above 0; got {self.radius}.")
+        check_length("RadialBasis.radius", self.radius)
 
     @property
     def sees_lift(self) -> bool:

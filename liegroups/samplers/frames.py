@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from liegroups.checks import check_length
 from liegroups.compiling import constant_when_compiled
 from liegroups.equivariance import Equivariance
 from liegroups.samplers.base import Sampler, has_one_lift
@@ -81,8 +82,8 @@ class Frames(Sampler):
     radius: float | None = None
 
     def __post_init__(self) -> None:
-        if self.radius is not None and not 0 < self.radius < float("inf"):
-            raise ValueError(f"Frames takes a finite radius above 0, or none; got {self.radius}.")
+        if self.radius is not None:
+            check_length("Frames.radius", self.radius)
 
     def equivariance(self, space: HomogeneousSpace) -> Equivariance:
         if not has_one_lift(space):

@@ -9,6 +9,7 @@ from math import pi
 import torch
 from torch import Tensor
 
+from liegroups.checks import check_count
 from liegroups.compiling import constant_when_compiled
 from liegroups.equivariance import Equivariance
 from liegroups.finite import FiniteGroup
@@ -68,8 +69,7 @@ class Grid(_SameForAll):
     count: int = 4
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ValueError(f"Grid takes a count of at least 1; got {self.count}.")
+        check_count("Grid.count", self.count)
 
     def count_on(self, space: HomogeneousSpace) -> int:
         return 1 if has_one_lift(space) else len(_spread(space.stabilizer, self.count))

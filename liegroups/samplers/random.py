@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from liegroups.checks import check_count, check_length, check_seed
 from liegroups.compiling import constant_when_compiled
 from liegroups.equivariance import Equivariance
 from liegroups.samplers.base import Sampler, has_one_lift
@@ -92,8 +93,8 @@ class Haar(RandomSampler):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ValueError(f"Haar takes a count of at least 1; got {self.count}.")
+        check_count("Haar.count", self.count)
+        check_seed("Haar.seed", self.seed)
 
     def equivariance(self, space: HomogeneousSpace) -> Equivariance:
         if has_one_lift(space):
@@ -155,10 +156,9 @@ class Proposal(RandomSampler):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ValueError(f"Proposal takes a count of at least 1; got {self.count}.")
-        if not 0 < self.scale < float("inf"):
-            raise ValueError(f"Proposal takes a finite scale above 0; got {self.scale}.")
+        check_count("Proposal.count", self.count)
+        check_length("Proposal.scale", self.scale)
+        check_seed("Proposal.seed", self.seed)
 
     def equivariance(self, space: HomogeneousSpace) -> Equivariance:
         return Equivariance.EXACT if has_one_lift(space) else Equivariance.NONE

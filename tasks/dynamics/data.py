@@ -8,12 +8,14 @@ from typing import ClassVar, Final, NamedTuple
 import torch
 from torch import Tensor
 
+from liegroups.checks import check_count, check_seed
 from tasks.dynamics.metrics import LONG, SHORT
 from tasks.dynamics.reference import Part, Trajectories, trajectories
 from tasks.dynamics.systems import Springs, System
 from tasks.loader import Batches, ResumableLoader, Share
 from tasks.run.data import TaskData
 
+_MOST_SYSTEMS = 100_000  # Hours of the reference.
 _TEST_BATCH = 500  # Without derivatives by weights, large batches cost little more.
 _TEST_SEED = 0  # The test systems are the same whatever the seed of the training systems.
 
@@ -81,18 +83,13 @@ class DynamicsData(TaskData):
         folder: str | None = None,
     ) -> None:
         super().__init__()
-        least = {
-            "train_systems": (train_systems, 1),
-            "val_systems": (val_systems, 1),
-            "test_systems": (test_systems, 1),
-            "chunk": (chunk, 2),
-            "batch_size": (batch_size, 1),
-            "repeats": (repeats, 1),
-            "seed": (seed, 0),
-        }
-        for name, (value, lowest) in least.items():
-            if value < lowest:
-                raise ValueError(f"{name}: {value}; accepted: {lowest} or more.")
+        check_count("train_systems", train_systems, most=_MOST_SYSTEMS)
+        check_count("val_systems", val_systems, most=_MOST_SYSTEMS)
+        check_count("test_systems", test_systems, most=_MOST_SYSTEMS)
+        check_count("chunk", chunk, 2, None)
+        check_count("batch_size", batch_size, most=None)
+        check_count("repeats", repeats, most=_MOST_SYSTEMS // train_systems)
+        check_seed("seed", seed)
         longest = max(chunk, LONG)
         if system.points < longest:
             raise ValueError(

@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from liegroups.checks import check_count, check_number
 from tasks.dynamics.hamiltonian import HamiltonianField
 
 Derivative = Callable[[Tensor], Tensor]
@@ -18,7 +19,7 @@ Derivative = Callable[[Tensor], Tensor]
 _LARGEST = 1e8
 
 
-class DivergenceError(ArithmeticError):
+class DivergenceError(ArithmeticError, ValueError):
     """A trajectory left every bound: the step was too large, or the field is wrong.
 
     Attributes:
@@ -61,8 +62,7 @@ class _FixedStep(Integrator):
     substeps: int = 1
 
     def __post_init__(self) -> None:
-        if self.substeps < 1:
-            raise ValueError(f"substeps: {self.substeps}; accepted: 1 or more.")
+        check_count("substeps", self.substeps, most=1_000)
 
     @abstractmethod
     def stepper(self, field: Derivative, state: Tensor) -> Callable[[Tensor, float], Tensor]:
@@ -167,9 +167,8 @@ class Adaptive(Integrator):
     atol: float = 1e-9
 
     def __post_init__(self) -> None:
-        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
-            if not value > 0:
-                raise ValueError(f"{name}: {value}; accepted: above 0.")
+        check_number("rtol", self.rtol, least=1e-13, most=1)
+        check_number("atol", self.atol, least=1e-13, most=1)
 
     def __call__(self, field: Derivative, state: Tensor, times: Tensor) -> Tensor:
         from torchdiffeq import odeint

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from liegroups.checks import check_count, check_seed
 from tasks.cache import CacheError, cache_directory, keep_arrays, load_arrays, source_digest
 from tasks.dynamics.hamiltonian import HamiltonianField
 from tasks.dynamics.integrators import RK4
@@ -97,14 +98,12 @@ def trajectories(
         ValueError: A number is out of range.
         DivergenceError: The reference diverged; the system's substeps are too few.
     """
-    if count < 1:
-        raise ValueError(f"systems: {count}; accepted: 1 or more.")
+    check_count("systems", count, most=None)
     if not 2 <= length <= system.points:
         raise ValueError(
             f"length: {length} points; accepted: 2 to {system.points}, the points of a trajectory."
         )
-    if seed < 0:
-        raise ValueError(f"seed: {seed}; accepted: 0 or more.")
+    check_seed("seed", seed)
     base = _folder(system, (length, part, seed, random_start), folder)
     blocks, missing = {}, []
     numbers = range(-(-count // BLOCK))

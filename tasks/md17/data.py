@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 import numpy as np
 import torch
 
+from liegroups.checks import check_count, check_seed
 from tasks.cache import check_name
 from tasks.loader import Batches, Share
 from tasks.md17.batches import IN_FEATURES, FrameLoader, FrameTensors
@@ -79,11 +80,12 @@ class MD17(TaskData):
         check_name("molecule", molecule)
         if split not in SPLITS:
             raise ValueError(f"split: {split}; accepted: {SPLITS[0]} to {SPLITS[-1]}.")
-        least = {"train_frames": 2, "val_frames": 1, "test_frames": 1, "batch_size": 1, "seed": 0}
-        given = (train_frames, val_frames, test_frames, batch_size, seed)
-        for (name, lowest), value in zip(least.items(), given, strict=True):
-            if value is not None and value < lowest:
-                raise ValueError(f"{name}: {value}; accepted: {lowest} or more.")
+        check_count("train_frames", train_frames, 2, None)
+        check_count("val_frames", val_frames, most=None)
+        if test_frames is not None:
+            check_count("test_frames", test_frames, most=None)
+        check_count("batch_size", batch_size, most=None)
+        check_seed("seed", seed)
         self.molecule = molecule
         self.source = source
         self.split_number = split

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
 
 from liegroups import Distance, Invariant
+from liegroups.checks import check_number
 from tasks.base import TaskModel
 from tasks.cache import write_atomic
 from tasks.loader import Share, allow_unused_weights
@@ -27,6 +28,7 @@ from tasks.plots import parity
 
 _MEASURED_FRAMES = 16
 _DRAWN_COMPONENTS = 20_000
+_LARGEST_WEIGHT = 1e12  # Of which a loss of single precision is far from infinite.
 
 
 class MD17Model(TaskModel):
@@ -81,10 +83,11 @@ class MD17Model(TaskModel):
         compile: bool = False,
     ) -> None:
         super().__init__(learning_rate, weight_decay, warmup)
-        if energy_weight < 0 or force_weight < 0 or energy_weight + force_weight == 0:
+        check_number("energy_weight", energy_weight, least=0, most=_LARGEST_WEIGHT)
+        check_number("force_weight", force_weight, least=0, most=_LARGEST_WEIGHT)
+        if energy_weight == 0 and force_weight == 0:
             raise ValueError(
-                "energy_weight and force_weight must not be below 0, nor both 0; got "
-                f"{energy_weight} and {force_weight}."
+                "energy_weight and force_weight: both 0; accepted: one of them above 0."
             )
         self.save_hyperparameters()
         self.network = network(MD17.in_features, invariant)

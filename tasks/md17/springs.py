@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from liegroups.checks import check_count, check_number, check_seed
 from tasks.md17.frames import Frames, Source
 
 # Ethanol at rest, in angstrom.
@@ -23,6 +24,7 @@ _ETHANOL: Final = (
 )
 _BOND, _OTHER = 20_000.0, 500.0  # meV/Å²
 _LONGEST_BOND = 1.7  # Å
+_MOST_FRAMES = 100_000  # About a gigabyte.
 _ENERGY = -4_209_000.0  # meV, about that of ethanol
 
 
@@ -46,11 +48,9 @@ class Springs(Source):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or not 0 < self.deviation <= 0.1:
-            raise ValueError(
-                "Springs takes at least 1 frame and a deviation above 0 and up to 0.1 Å; got "
-                f"{self.frames} and {self.deviation}."
-            )
+        check_count("Springs.frames", self.frames, most=_MOST_FRAMES)
+        check_number("Springs.deviation", self.deviation, above=0, most=0.1)
+        check_seed("Springs.seed", self.seed)
 
     def load(self, molecule: str) -> Frames:
         """Make the frames.

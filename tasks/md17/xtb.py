@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from liegroups.checks import check_count, check_number, check_seed
 from tasks.cache import (
     CacheError,
     cache_directory,
@@ -30,6 +31,7 @@ from tasks.md17.units import ELECTRONVOLT
 logger = logging.getLogger(__name__)
 
 CACHE_VERSION: Final = 2
+_MOST_STEPS: Final = 1_000_000  # A day for a small molecule.
 METHOD: Final = "GFN2-xTB"
 NAMES: Final = {"ethanol": "CH3CH2OH", "benzene": "C6H6"}
 """What ASE calls the molecules of MD17 that it has."""
@@ -79,12 +81,13 @@ class XTB(Source):
     cache_dir: str | None = None
 
     def __post_init__(self) -> None:
-        for name, least in {"frames": 1, "interval": 1, "equilibration": 0, "seed": 0}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: {getattr(self, name)}; accepted: {least} or more.")
-        for name in ("temperature", "timestep", "friction"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name}: {getattr(self, name)}; accepted: above 0.")
+        check_count("XTB.frames", self.frames, most=_MOST_STEPS)
+        check_count("XTB.interval", self.interval, most=_MOST_STEPS)
+        check_count("XTB.equilibration", self.equilibration, 0, _MOST_STEPS)
+        check_number("XTB.temperature", self.temperature, above=0, most=100_000)
+        check_number("XTB.timestep", self.timestep, above=0, most=100)
+        check_number("XTB.friction", self.friction, above=0, most=1_000)
+        check_seed("XTB.seed", self.seed)
 
     def load(self, molecule: str) -> Frames:
         """Make the frames, or read them where they have been made.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from liegroups.checks import check_count, check_seed
 from tasks.cache import check_name
 from tasks.loader import Share
 from tasks.molecules.database import Index, LazyMolecules, disconnect
@@ -22,6 +23,8 @@ from tasks.qm9.targets import Target
 _CHARGES: Final = {symbol: charge for charge, symbol in SYMBOLS.items()}
 # noise in the order of the training batches, in atoms
 _MIXING: Final = 1.5
+# Processes of one reader; a machine for each would not feed a GPU any faster.
+_WORKERS: Final = 256
 
 
 class Database(MoleculeData):
@@ -102,14 +105,10 @@ class Database(MoleculeData):
                     f"{part}_molecules: {count}; accepted: {least[part]} or more"
                     + (", or null for all" if part == "train" else "")
                 )
-        for name, value, lowest in (
-            ("batch_size", batch_size, 1),
-            ("workers", workers, 0),
-            ("seed", seed, 0),
-            ("split", split, 0),
-        ):
-            if value < lowest:
-                raise ValueError(f"{name}: {value}; accepted: {lowest} or more")
+        check_count("batch_size", batch_size, most=None)
+        check_count("workers", workers, 0, _WORKERS)
+        check_seed("seed", seed)
+        check_seed("split", split)
         self.path = Path(path)
         self.split_name = f"random {split}"
         self.split = split

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from liegroups.checks import check_count, check_seed
 from tasks.loader import Share
 from tasks.qm9.batches import MoleculeLoader, MoleculeTensors, SizeBuckets
 from tasks.qm9.molecules import MoleculeData, Statistics
@@ -75,10 +76,8 @@ class QM9(MoleculeData):
                     f"that part of the split {split!r}, or null for all"
                 )
             self._counts[part] = most if count is None else count
-        if batch_size < 1:
-            raise ValueError(f"batch_size: {batch_size}; accepted: 1 or more")
-        if seed < 0:
-            raise ValueError(f"seed: {seed}; accepted: 0 or more")
+        check_count("batch_size", batch_size, most=None)
+        check_seed("seed", seed)
         self.batch_size = batch_size
         self.augment = augment
         self.center = center

@@ -10,13 +10,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from liegroups.checks import check_count, check_number, check_seed
 from tasks.cache import CacheError, load_arrays, save_arrays
 from tasks.loader import Share
 from tasks.run.data import TaskData
 from tasks.run.parts import PARTS
 from tasks.shapes.batches import FEATURES, CloudLoader, CloudSampler, CloudTensors, Features
 from tasks.shapes.motions import MOTIONS, Motion, check_motion, move
-from tasks.shapes.patterns import Clouds, Patterns
+from tasks.shapes.patterns import LONGEST, Clouds, Patterns
 
 _MIXING = 6.0
 _EVALUATED_TOGETHER = 200
@@ -71,20 +72,14 @@ class Shapes(TaskData):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value in {
-            "train_clouds": train_clouds,
-            "val_clouds": val_clouds,
-            "test_clouds": test_clouds,
-            "batch_size": batch_size,
-        }.items():
-            if value < 1:
-                raise ValueError(f"{name}: {value}; accepted: 1 or more.")
-        if seed < 0:
-            raise ValueError(f"seed: {seed}; accepted: 0 or more.")
+        check_count("train_clouds", train_clouds, most=None)
+        check_count("val_clouds", val_clouds, most=None)
+        check_count("test_clouds", test_clouds, most=None)
+        check_count("batch_size", batch_size, most=None)
+        check_seed("seed", seed)
         check_motion("motion", motion)
         check_motion("augment", augment)
-        if not 0 <= shift < float("inf"):
-            raise ValueError(f"shift: {shift}; accepted: 0 or more, finite.")
+        check_number("shift", shift, least=0, most=LONGEST)
         if features not in FEATURES:
             raise ValueError(f"features: {features!r}; accepted: {', '.join(FEATURES)}.")
         if fresh and folder is not None:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from liegroups.checks import check_number
 from tasks.shapes.patterns import Clouds
 
 Motion = Literal["D", "T2", "SE2"]
@@ -41,8 +42,7 @@ def move(clouds: Clouds, motion: Motion, shift: float, generator: np.random.Gene
         np.True_
     """
     check_motion("motion", motion)
-    if not 0 <= shift < float("inf"):
-        raise ValueError(f"shift: {shift}; accepted: 0 or more, finite.")
+    check_number("shift", shift, least=0)
     if motion == "D":
         return clouds
     points, count = clouds.points, len(clouds.points)

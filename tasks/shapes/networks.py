@@ -22,6 +22,7 @@ from attention import (
     Sum,
 )
 from liegroups import T2, Equivariance, Haar, Invariant, LieGroup, RelativePose, Sampler
+from liegroups.checks import check_length
 
 
 class CountingNetwork(nn.Module, ABC):
@@ -81,8 +82,7 @@ class SumHead(Head):
         self, width: int, out_features: int, geometry: Geometry, typical: float = 16.0
     ) -> None:
         super().__init__(width, out_features, geometry)
-        if not typical > 0:
-            raise ValueError(f"SumHead takes a typical number of points above 0; got {typical}.")
+        check_length("SumHead.typical", typical)
         self.typical = typical
         self.pointwise = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU())
         self.summed = nn.Sequential(
@@ -144,8 +144,7 @@ class LieCounter(CountingNetwork):
         backend: BackendName = "auto",
     ) -> None:
         super().__init__()
-        if not 0 < unit < float("inf"):
-            raise ValueError(f"model.counter.unit: {unit}; accepted: a finite length above 0.")
+        check_length("unit", unit)
         self.unit = unit
         self.network = LieTransformer(
             group,

@@ -15,6 +15,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from liegroups.checks import check_count, check_number
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -31,6 +33,9 @@ SHAPES: Final = {
     "L": ((1.0, 1.0), (2.0, 1.0), (3.0, 1.0), (3.0, 2.0), (3.0, 3.0)),
 }
 """The corners of each shape, about the origin that it turns about."""
+
+LONGEST: Final = 1e6
+"""Longest shift, in units of the polygons' radius: further off single precision loses them."""
 
 # float64 numbers that the generator holds at a time for each corner of each slot, from a
 # measurement of its peak memory, rounded up.
@@ -101,16 +106,11 @@ class Patterns:
                 f"shapes: {', '.join(self.shapes)} names one twice; for several of a kind set "
                 "repetitions."
             )
-        if self.repetitions < 1:
-            raise ValueError(f"repetitions: {self.repetitions}; accepted: 1 or more.")
-        if not 0 < self.presence <= 1:
-            raise ValueError(f"presence: {self.presence}; accepted: above 0, at most 1.")
-        if not 0 <= self.rotation <= 180:
-            raise ValueError(f"rotation: {self.rotation} degrees; accepted: 0 to 180.")
-        for name in ("translation", "noise"):
-            value = getattr(self, name)
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"{name}: {value}; accepted: 0 or more, finite.")
+        check_count("repetitions", self.repetitions, most=None)
+        check_number("presence", self.presence, above=0, most=1)
+        check_number("rotation", self.rotation, least=0, most=180)
+        check_number("translation", self.translation, least=0, most=LONGEST)
+        check_number("noise", self.noise, least=0, most=LONGEST)
 
     @property
     def corners(self) -> list[Floats]:

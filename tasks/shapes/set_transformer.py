@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from liegroups import Equivariance
+from liegroups.checks import DEPTH, check_count
 from tasks.shapes.networks import CountingNetwork
 
 
@@ -108,21 +109,15 @@ class SetTransformer(CountingNetwork):
         inducing_points: int | None = None,
     ) -> None:
         super().__init__()
-        least = {
-            "width": (width, 1),
-            "heads": (heads, 1),
-            "encoder_layers": (encoder_layers, 1),
-            "decoder_layers": (decoder_layers, 0),
-            "seeds": (seeds, 1),
-            "inducing_points": (1 if inducing_points is None else inducing_points, 1),
-        }
-        for name, (value, lowest) in least.items():
-            if value < lowest:
-                raise ValueError(f"model.counter.{name}: {value}; accepted: {lowest} or more.")
+        check_count("width", width)
+        check_count("heads", heads)
+        check_count("encoder_layers", encoder_layers, most=DEPTH)
+        check_count("decoder_layers", decoder_layers, 0, DEPTH)
+        check_count("seeds", seeds)
+        if inducing_points is not None:
+            check_count("inducing_points", inducing_points)
         if width % heads:
-            raise ValueError(
-                f"model.counter.heads must divide width; got {heads} heads and width {width}."
-            )
+            raise ValueError(f"heads must divide width; got {heads} heads and width {width}.")
         self.embedding = nn.Linear(2 + in_features, width)
         self.encoder = nn.ModuleList(
             SetBlock(width, heads)

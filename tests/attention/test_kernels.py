@@ -214,7 +214,7 @@ def test_joint_is_a_perceptron_of_both():
 
 @pytest.mark.parametrize("location", [LocationMLP, SharedLocationMLP])
 def test_hidden_units_are_needed(location):
-    with pytest.raises(ValueError, match="at least 1 hidden unit; got 0"):
+    with pytest.raises(ValueError, match=r"MLP\.hidden: 0; accepted: 1 to"):
         location(torch.ones(2, 3, dtype=torch.bool), hidden=0)
 
 
@@ -334,7 +334,7 @@ def test_frequencies_are_learned():
     ("group", "settings", "message"),
     [
         (SE3(), {"width": 6}, "at least 4 channels a head for SE3"),
-        (SE3(), {"length": 0.0}, "length above 0; got 0.0"),
+        (SE3(), {"length": 0.0}, "Rotary.length: 0.0; accepted"),
         (SO3(), {"length": 2.0}, "no translations"),
     ],
     ids=str,

@@ -419,14 +419,14 @@ def test_torch_scatter_is_asked_for_by_name():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Radius(0.0), "finite radius above 0; got 0.0"),
-        (lambda: Nearest(0), "at least 1"),
-        (lambda: RandomNearest(5), "5 of the nearest 0"),
+        (lambda: Radius(0.0), "Radius.radius: 0.0; accepted"),
+        (lambda: Nearest(0), "Nearest.count: 0; accepted: 1 to"),
+        (lambda: RandomNearest(5), "RandomNearest.of: 0; accepted: 5 to"),
         (lambda: Radius(1.0, layout="csr"), "'dense' or 'sparse'; got 'csr'"),
         (lambda: Nearest(1, scatter="pyg"), "'torch' or 'torch_scatter'; got 'pyg'"),
         (lambda: LieTransformer(SE3(), 1, 1, neighborhood=Radius(1.0, AlgebraNorm())), "2 on"),
         (lambda: LieTransformer(SO3(), 1, 1, neighborhood=Nearest(2, PoseDistance())), "no tran"),
-        (lambda: PoseDistance(2.0), "from 0 to 1; got 2.0"),
+        (lambda: PoseDistance(2.0), "PoseDistance.rotation: 2.0; accepted: a number at least 0"),
     ],
 )
 def test_settings_that_do_not_fit(make, message):

@@ -281,7 +281,7 @@ def test_output_has_the_dtype_of_the_network(group, clouds, dtype):
         ({"invariant": OrbitLabels()}, "OrbitLabels needs a space with several orbits"),
         ({"invariant": [Distance()] * 3}, "4 heads are not divisible by 3"),
         ({"invariant": []}, "at least one invariant"),
-        ({"layers": 0}, "layers must be at least 1; got 0"),
+        ({"layers": 0}, "layers: 0; accepted: 1 to 1,000"),
         ({"heads": 3}, "3 heads and width 16"),
         ({"head": partial(InvariantHead, pooling="max")}, "'mean' or 'sum'; got 'max'"),
         ({"backend": "fast"}, "backend is one of auto, reference, fused"),

@@ -49,7 +49,7 @@ def test_matrices_that_are_singular_once_rounded():
 
 @pytest.mark.parametrize("n", [0, -1])
 def test_dimension_of_translations(n):
-    with pytest.raises(ValueError, match=f"n of at least 1; got {n}"):
+    with pytest.raises(ValueError, match=f"Translation.n: {n}; accepted: 1 to 100"):
         Translation(n)
 
 

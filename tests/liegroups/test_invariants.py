@@ -126,7 +126,7 @@ def test_an_empty_list_is_refused(make):
 
 @pytest.mark.parametrize("softening", [0.0, -1.0, float("nan")])
 def test_softening_is_positive(softening):
-    with pytest.raises(ValueError, match="softening above 0"):
+    with pytest.raises(ValueError, match=r"InverseDistance\.softening: "):
         InverseDistance(softening)
 
 
@@ -345,11 +345,11 @@ def test_derivatives_of_radial_bases(envelope):
 
 def test_radial_settings():
     for radius in (0.0, -1.0, float("inf"), float("nan")):
-        with pytest.raises(ValueError, match="finite radius above 0"):
+        with pytest.raises(ValueError, match=r"RadialBasis\.radius: "):
             RadialBasis(radius)
-    with pytest.raises(ValueError, match="count of at least 2; got 1"):
+    with pytest.raises(ValueError, match=r"Gaussian\.count: 1; accepted: 2 to"):
         Gaussian(1)
-    with pytest.raises(ValueError, match="count of at least 1; got 0"):
+    with pytest.raises(ValueError, match=r"Bessel\.count: 0; accepted: 1 to"):
         Bessel(0)
-    with pytest.raises(ValueError, match="power of at least 3; got 2"):
+    with pytest.raises(ValueError, match=r"PolynomialEnvelope\.power: 2; accepted: 3 to"):
         PolynomialEnvelope(2)

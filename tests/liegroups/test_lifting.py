@@ -121,7 +121,7 @@ def test_stabilizer_angle_has_mean_cosine_zero():
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_count_is_at_least_one(count):
-    with pytest.raises(ValueError, match=f"count of at least 1; got {count}"):
+    with pytest.raises(ValueError, match=f"Haar.count: {count}; accepted: 1 to"):
         Haar(count=count)
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from liegroups.checks import check_count
 from tasks.dynamics.fields.base import DirectField, LearnedHamiltonian, perceptron
-from tasks.dynamics.fields.perceptrons import _check
 from tasks.dynamics.systems import System
 
 
@@ -16,7 +16,7 @@ class _GraphNetwork(nn.Module):
 
     def __init__(self, features: int, outputs: int, width: int) -> None:
         super().__init__()
-        _check(width=width)
+        check_count("width", width)
         self.message = perceptron(2 * features, width, width)
         self.update = perceptron(features + width, width, outputs)
 

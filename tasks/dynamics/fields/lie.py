@@ -21,6 +21,7 @@ from attention import (
     Sum,
 )
 from liegroups import T2, Haar, Invariant, LieGroup, RelativePose, Sampler
+from liegroups.checks import check_length
 from tasks.dynamics.fields.base import LearnedKinetic, LearnedPotential, generator_of
 from tasks.dynamics.systems import System
 
@@ -99,8 +100,7 @@ class LieHamiltonian(LearnedPotential):
         backend: BackendName = "auto",
     ) -> None:
         super().__init__(system)
-        if not feature_scale > 0:
-            raise ValueError(f"feature_scale: {feature_scale}; accepted: above 0.")
+        check_length("feature_scale", feature_scale)
         if kinetic == "learned" and not system.separable:
             raise ValueError(
                 f"kinetic: the kinetic energy of {type(system).__name__} depends on the positions "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from liegroups.checks import DEPTH, check_count
 from tasks.dynamics.fields.base import DirectField, LearnedPotential, perceptron
 from tasks.dynamics.systems import System
 
@@ -23,7 +24,8 @@ class FC(DirectField):
 
     def __init__(self, system: System, width: int = 256, layers: int = 4) -> None:
         super().__init__(system)
-        _check(width=width, layers=layers)
+        check_count("width", width)
+        check_count("layers", layers, most=DEPTH)
         state, parameters = 2 * system.particles * system.dim, len(system.parameter_names)
         inputs = state + system.particles * parameters
         self.network = perceptron(inputs, width, state, layers)
@@ -50,16 +52,11 @@ class HFC(LearnedPotential):
 
     def __init__(self, system: System, width: int = 256, layers: int = 4) -> None:
         super().__init__(system)
-        _check(width=width, layers=layers)
+        check_count("width", width)
+        check_count("layers", layers, most=DEPTH)
         inputs = system.particles * (system.dim + len(system.parameter_names))
         self.network = perceptron(inputs, width, 1, layers)
 
     def potential(self, positions: Tensor, parameters: Tensor, seed: int | None = None) -> Tensor:
         inputs = torch.cat((positions.flatten(1), parameters.flatten(1)), 1)
         return self.network(inputs)[:, 0]
-
-
-def _check(**settings: int) -> None:
-    for name, value in settings.items():
-        if value < 1:
-            raise ValueError(f"{name}: {value}; accepted: 1 or more.")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from liegroups.checks import check_count, check_number
 from tasks.dynamics.hamiltonian import HamiltonianField
 from tasks.dynamics.integrators import RK4
 
@@ -171,15 +172,10 @@ class System(ABC):
         Raises:
             ValueError: Naming the setting, what was given and what is accepted.
         """
-        for name, value, least in (
-            ("particles", self.particles, 1),
-            ("points", self.points, 2),
-            ("substeps", self.substeps, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{name}: {value}; accepted: {least} or more.")
-        if not self.spacing > 0:
-            raise ValueError(f"spacing: {self.spacing}; accepted: above 0.")
+        check_count("particles", self.particles, most=1_000)
+        check_count("points", self.points, 2, 100_000)
+        check_count("substeps", self.substeps, most=1_000)
+        check_number("spacing", self.spacing, above=0, most=1_000)
 
 
 def euclidean_kinetic(state: Tensor, mass: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from liegroups.checks import check_number
 from tasks.dynamics.systems.base import Quantity, System
 
 
@@ -54,8 +55,7 @@ class PendulumChain(System):
 
     def __post_init__(self) -> None:
         self.check_settings()
-        if self.gravity < 0:
-            raise ValueError(f"gravity: {self.gravity}; accepted: 0 or more.")
+        check_number("gravity", self.gravity, least=0, most=1_000)
 
     @property
     def dim(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from liegroups.checks import check_length, check_number
 from tasks.dynamics.systems.base import (
     Quantity,
     System,
@@ -57,10 +58,8 @@ class Planets(System):
 
     def __post_init__(self) -> None:
         self.check_settings()
-        if not self.softening > 0:
-            raise ValueError(
-                f"softening: {self.softening}; accepted: above 0, so that bodies may coincide."
-            )
+        check_number("gravity", self.gravity, least=-1_000, most=1_000)
+        check_length("softening", self.softening)  # Above 0, so that bodies may coincide.
 
     @property
     def dim(self) -> int:

@@ -109,7 +109,7 @@ def test_features_beyond_scalars_matter():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"layers": 1}, "at least 2 layers"),
+        ({"layers": 1}, "layers: 1; accepted: 2 to"),
         ({"channels": 6, "heads": 4}, "heads must divide channels"),
         ({"hidden": 0}, "hidden"),
         ({"pooling": "max"}, "'none', 'sum' or 'mean'; got 'max'"),

@@ -261,6 +261,7 @@ def test_baselines_are_named_on_the_command_line(lie_attention, field):
         (["--model.field=Perceptron"], ["'Perceptron'", "HOGN", "MyLearnedField"]),
         (["--model.integrator=Euler"], ["'Euler'", "Leapfrog"]),
         (["--data.chunk=4"], ["data.chunk: 4"]),
+        (["--model.field=FC", "--model.learning_rate=1e30"], ["diverged at step"]),
     ],
     ids=lambda value: value[-1],
 )

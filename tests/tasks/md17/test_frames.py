@@ -444,7 +444,7 @@ def test_arrays_of_other_shapes_are_refused(archive):
         (lambda: MD17(train_frames=1), ["train_frames", "1", "2 or more"]),
         (lambda: MD17(val_frames=0), ["val_frames", "1 or more"]),
         (lambda: MD17(batch_size=0), ["batch_size", "1 or more"]),
-        (lambda: XTB(frames=0), ["frames", "0", "1 or more"]),
+        (lambda: XTB(frames=0), ["frames", "0", "1 to"]),
         (lambda: XTB(temperature=0.0), ["temperature", "above 0"]),
         (lambda: RMD17("x", labels="new"), ["labels", "'new'", "revised, original"]),
         (lambda: Springs(deviation=1.0), ["deviation", "1.0"]),

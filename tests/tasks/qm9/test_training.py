@@ -155,7 +155,7 @@ def test_the_average_follows_the_weights_to_their_device():
 
 @pytest.mark.parametrize("decay", [0.0, 1.0])
 def test_an_average_of_one_step_or_of_none_is_refused(decay):
-    with pytest.raises(ValueError, match=r"decay: .*between 0 and 1"):
+    with pytest.raises(ValueError, match=r"decay: .* above 0 and below 1"):
         WeightAverage(decay)
 
 
