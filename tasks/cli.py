@@ -21,6 +21,7 @@ from pytorch_lightning import Callback, LightningDataModule
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
+from liegroups.checks import check_seed
 from tasks.base import TaskModel
 from tasks.cache import cache_directory, write_atomic, writing_only_below
 from tasks.errors import USER_ERRORS, UserError
@@ -133,6 +134,9 @@ class TaskCLI(LightningCLI):
         """Parse the arguments, and look at the checkpoint before anything is built."""
         with reading(self.request.trust):
             super().parse_arguments(parser, args)
+            seed = self.config[self.config.subcommand].seed_everything
+            if not isinstance(seed, bool):
+                check_seed("seed_everything", seed)
             self._compare_with_run()
             self._compare_with_weights()
 

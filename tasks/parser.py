@@ -166,4 +166,5 @@ def explain(message: str) -> str:
             f"{key[1]}: {unknown[1]!r} is not known; accepted: {', '.join(known)}, or the dotted "
             f"path of your own {base.__name__}, such as my_package.My{base.__name__}."
         )
-    return " ".join(message.split())
+    text = " ".join(message.split())
+    return f"config: {text} Settings have names." if text.startswith("Key must be") else text

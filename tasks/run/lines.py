@@ -26,9 +26,15 @@ class EpochLines(Callback):
         self._last = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remember where this part of the training begins."""
+        """Say what begins, and remember where it does."""
         self._begun = self.record.seconds, trainer.global_step
         self._last = self._begun[0]
+        if not trainer.is_global_zero or _shows_a_bar(trainer):
+            return
+        parameters = sum(weight.numel() for weight in pl_module.parameters())
+        total = trainer.estimated_stepping_batches
+        steps = f", step {trainer.global_step:,} of {total:,}" if total < float("inf") else ""
+        print(f"Training {parameters:,} parameters in {self.record.folder}{steps}.", flush=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print a line."""
