@@ -34,6 +34,7 @@ from tasks.run.lines import EpochLines, on_a_terminal
 from tasks.run.loggers import RunLogger
 from tasks.run.parts import Parts
 from tasks.run.record import Record
+from tasks.run.say import say
 from tasks.run.request import Request, values_of
 from tasks.run.settings import KeepSettings, differences, read_mapping, refuse_changes
 from tasks.run.trust import Trust, names_in, reading
@@ -384,7 +385,7 @@ class TaskCLI(LightningCLI):
         with free_file(self.results / "predictions.csv") as path:
             self.model.write_predictions(path, [table[finite]])
         self.after_test()
-        self.trainer.print(f"Written: {path}")
+        say(f"Written: {path}")
         if not finite.all():
             raise UserError(
                 f"predict: {int((~finite).sum())} of {len(table)} predictions are not finite, and "

@@ -9,6 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 
 from tasks.run.record import Record
+from tasks.run.say import say
 
 __all__ = ["EpochLines", "on_a_terminal"]
 
@@ -34,7 +35,7 @@ class EpochLines(Callback):
         parameters = sum(weight.numel() for weight in pl_module.parameters())
         total = trainer.estimated_stepping_batches
         steps = f", step {trainer.global_step:,} of {total:,}" if total < float("inf") else ""
-        print(f"Training {parameters:,} parameters in {self.record.folder}{steps}.", flush=True)
+        say(f"Training {parameters:,} parameters in {self.record.folder}{steps}.")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print a line."""
@@ -46,10 +47,9 @@ class EpochLines(Callback):
         rate = (seconds - self._begun[0]) / max(done - self._begun[1], 1)
         left = f", {duration(rate * (total - done))} left" if total < float("inf") else ""
         epochs = "" if (trainer.max_epochs or -1) < 0 else f"/{trainer.max_epochs}"
-        print(
+        say(
             f"epoch {trainer.current_epoch + 1}{epochs}: {figures(self.record.history[-1])}; "
-            f"{duration(seconds - last)}{left}",
-            flush=True,
+            f"{duration(seconds - last)}{left}"
         )
 
 

@@ -21,6 +21,7 @@ from tasks.provenance import processor_seconds, recorded
 from tasks.run.checkpoint import Diverged
 from tasks.run.folder import LAST, METRICS, RunFolder
 from tasks.run.parts import Parts
+from tasks.run.say import say
 
 _SAME_INTERRUPT = 1.0
 """Seconds in which a second signal is the same interrupt: a launcher passes its own on."""
@@ -164,17 +165,18 @@ class Record(Callback):
         # A checkpoint of several processes is the work of all, and others may be lost.
         if self._consistent and (self._stopping or trainer.world_size == 1):
             try:
-                trainer.save_checkpoint(self.folder.path / LAST)
+                trainer.save_checkpoint(self.folder.path / LAST, weights_only=False)
             except Diverged as error:
-                trainer.print(f"Stopped: {error}")
+                say(f"Stopped: {error}")
                 return
         if not self.folder.config.exists():
             return
         message = f"Stopped. Go on with: lie-attention fit --resume {self.folder}"
         if self._stopping or trainer.world_size == 1:
-            trainer.print(message)
+            if trainer.is_global_zero:
+                say(message)
         else:
-            print(f"Process {trainer.global_rank} of {trainer.world_size}: {message}", flush=True)
+            say(f"Process {trainer.global_rank} of {trainer.world_size}: {message}")
 
     def _end(self) -> None:
         """Stop the clock, and leave interrupts to others."""
@@ -187,7 +189,7 @@ class Record(Callback):
         if self._interrupted is None:
             self._interrupted = monotonic()
             if self._first:
-                print("Stopping after this batch; interrupt again to stop at once.", flush=True)
+                say("Stopping after this batch; interrupt again to stop at once.")
         elif number == signal.SIGINT and monotonic() - self._interrupted > _SAME_INTERRUPT:
             raise KeyboardInterrupt
 
@@ -247,10 +249,10 @@ class Record(Callback):
         for logger in trainer.loggers:
             numbers = {name: each for name, each in results.items() if isinstance(each, float)}
             logger.log_metrics(numbers, trainer.global_step)
-        trainer.print("\n".join(pl_module.summary()))
+        say("\n".join(pl_module.summary()))
         if self.weights != "best":
-            trainer.print("These are the last weights: none were ever validated.")
-        trainer.print(f"Written: {', '.join(str(file) for file in [path, *files])}")
+            say("These are the last weights: none were ever validated.")
+        say(f"Written: {', '.join(str(file) for file in [path, *files])}")
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

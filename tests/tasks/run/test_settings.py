@@ -409,6 +409,18 @@ def test_each_epoch_is_a_line_where_there_is_no_terminal(tmp_path):
     assert Path("a/metrics.json").exists()
 
 
+def test_a_training_outlives_who_reads_what_it_prints():
+    command = [sys.executable, "-m", "tasks.cli", "fit", "--config=config.yaml", "--run=a"]
+    training = subprocess.Popen(
+        [*command, "--trainer.max_epochs=2"],
+        stdout=subprocess.PIPE,
+        env={"PATH": "", "PYTHONPATH": ":".join(sys.path)},
+    )
+    training.stdout.close()
+    assert training.wait() == 0
+    assert len(metrics("a")["history"]) == 2
+
+
 @pytest.mark.parametrize("name", ["csv", "tensorboard"])
 def test_curves_and_final_figures_go_to_a_logger_by_its_short_name(name):
     if name == "tensorboard":
