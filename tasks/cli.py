@@ -34,8 +34,8 @@ from tasks.run.lines import EpochLines, on_a_terminal
 from tasks.run.loggers import RunLogger
 from tasks.run.parts import Parts
 from tasks.run.record import Record
-from tasks.run.say import say
 from tasks.run.request import Request, values_of
+from tasks.run.say import say
 from tasks.run.settings import KeepSettings, differences, read_mapping, refuse_changes
 from tasks.run.trust import Trust, names_in, reading
 from tasks.trainer import check_trainer
