@@ -48,6 +48,7 @@ class Record(Callback):
         self.weights = "best"
         self._seconds = self._cpu_seconds = 0.0
         self._cpu_since = 0.0
+        self._processes = 1
         self._since: float | None = None
         self._validated = False
         self._interrupted: float | None = None  # when
@@ -66,11 +67,11 @@ class Record(Callback):
     def cpu_seconds(self) -> float:
         """Processor seconds of training so far, those of processes that read data included."""
         now = 0.0 if self._since is None else processor_seconds() - self._cpu_since
-        return self._cpu_seconds + now
+        return self._cpu_seconds + now * self._processes  # They do the same work.
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Look which of several processes this is."""
-        self._first = trainer.is_global_zero
+        self._first, self._processes = trainer.is_global_zero, trainer.world_size
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the signal TERM end the process while there is nothing to keep."""
