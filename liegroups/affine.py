@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from liegroups.facts import once
 from liegroups.group import LieGroup
 from liegroups.numerics import matrix_exp
 from liegroups.trivial import Trivial
-
-if TYPE_CHECKING:
-    from liegroups.spaces import HomogeneousSpace
 
 
 class AffineGroup(LieGroup):
@@ -36,19 +34,23 @@ class AffineGroup(LieGroup):
             """The group of linear parts, n × n matrices: the stabilizer of the origin."""
 
     @property
+    @once
     def space_dim(self) -> int:
         """Dimension n of the space acted on."""
         return self.linear.matrix_size
 
     @property
+    @once
     def dim(self) -> int:
         return self.space_dim + self.linear.dim
 
     @property
+    @once
     def matrix_size(self) -> int:
         return self.space_dim + 1
 
     @property
+    @once
     def basis_labels(self) -> tuple[str, ...]:
         n = self.space_dim
         axes = tuple("xyz"[:n]) if n <= 3 else tuple(f"x{i + 1}" for i in range(n))
@@ -146,12 +148,6 @@ class AffineGroup(LieGroup):
         b = torch.randn((*shape, self.space_dim), generator=generator, dtype=dtype, device=device)
         return self.join(a, b)
 
-    def default_space(self) -> HomogeneousSpace:
-        """Rⁿ under x ↦ Ax + b."""
-        from liegroups.spaces import EuclideanSpace
-
-        return EuclideanSpace(self)
-
     def split(self, g: Tensor) -> tuple[Tensor, Tensor]:
         """Linear part ``(*batch, n, n)`` and translation ``(*batch, n)`` of elements."""
         self.check_element(g)
@@ -193,5 +189,6 @@ class Affine(AffineGroup):
     linear: LieGroup
 
     @property
+    @once
     def is_abelian(self) -> bool:
         return isinstance(self.linear, Trivial)

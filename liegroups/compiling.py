@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,12 +31,17 @@ def constant_when_compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def constant(*args: P.args, **kwargs: P.kwargs) -> R:
-        if args in memory:
+        compiling = torch.compiler.is_compiling()
+        in_a_mode = not compiling and _in_a_mode()
+        # What is no tensor holds in every mode.
+        if args in memory and not (in_a_mode and _tensors(memory[args])):
             return memory[args]
-        with torch.inference_mode(False):
+        if in_a_mode:
+            return function(*args, **kwargs)
+        with torch.inference_mode(False), torch.device("cpu"):
             result = function(*args, **kwargs)
         _fix_sizes(result)
-        if not torch.compiler.is_compiling():
+        if not compiling:
             memory[args] = result
         return result
 
@@ -49,17 +55,30 @@ def _fix_sizes(result: object) -> None:
     These are the marks that ``torch._dynamo.mark_static`` sets, which cannot be called while
     something is compiled. A symbol for the size of a constant would belong to no input.
     """
-    for tensor in result if isinstance(result, tuple) else (result,):
-        if isinstance(tensor, Tensor):
-            tensor._dynamo_static_indices = set(range(tensor.ndim))  # type: ignore[attr-defined]
-            tensor._has_dynamo_dim_marking = True  # type: ignore[attr-defined]
+    for tensor in _tensors(result):
+        tensor._dynamo_static_indices = set(range(tensor.ndim))  # type: ignore[attr-defined]
+        tensor._has_dynamo_dim_marking = True  # type: ignore[attr-defined]
+
+
+def _tensors(result: object) -> list[Tensor]:
+    parts = result if isinstance(result, tuple) else (result,)
+    return [part for part in parts if isinstance(part, Tensor)]
+
+
+def _in_a_mode() -> bool:
+    """Whether a mode such as FakeTensorMode replaces or watches the tensors that are made now.
+
+    Its tensors are of no use outside of it, nor ordinary ones within.
+    """
+    return _get_current_dispatch_mode() is not None
 
 
 def cached(function: Callable[..., R]) -> Callable[..., R]:
     """Remember the tensors that a function gives; torch.compile traces the function instead.
 
     They are ordinary tensors even if the first call comes under ``torch.inference_mode``, whose
-    tensors no later call could differentiate through.
+    tensors no later call could differentiate through, or under another default device. In a mode
+    that makes tensors of its own, such as FakeTensorMode, nothing is remembered.
 
     Args:
         function: A function of hashable constants alone.
@@ -70,12 +89,12 @@ def cached(function: Callable[..., R]) -> Callable[..., R]:
 
     @lru_cache(maxsize=256)
     def remembered(*constants: Hashable) -> R:
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), torch.device("cpu"):
             return function(*constants)
 
     @wraps(function)
     def cached_function(*constants: Hashable) -> R:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or _in_a_mode():
             return function(*constants)
         return remembered(*constants)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from liegroups.compiling import cached
+from liegroups.facts import once
 from liegroups.group import LieGroup
 
 _SAME = 1e-6
@@ -29,6 +30,7 @@ class FiniteGroup(LieGroup):
         """All elements ``(order, m, m)`` in float64 on the CPU, the identity first."""
 
     @property
+    @once
     def order(self) -> int:
         """Number of elements."""
         return len(_elements(self))
@@ -38,6 +40,7 @@ class FiniteGroup(LieGroup):
         return 0
 
     @property
+    @once
     def is_trivial(self) -> bool:
         return self.order == 1
 
@@ -50,12 +53,14 @@ class FiniteGroup(LieGroup):
         return True
 
     @property
+    @once
     def is_abelian(self) -> bool:
         g = _elements(self)
         products = g[:, None] @ g[None]
         return bool((products - products.transpose(0, 1)).abs().amax() < _SAME * _scale(g))
 
     @property
+    @once
     def is_orthogonal(self) -> bool:
         g = _elements(self)
         return bool((g.mT @ g - torch.eye(self.matrix_size, dtype=g.dtype)).abs().amax() < _SAME)
@@ -134,6 +139,7 @@ class FiniteSubgroup(FiniteGroup):
         _elements(self)
 
     @property
+    @once
     def matrix_size(self) -> int:
         return len(self.generators[0])
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from liegroups.affine import AffineGroup
 from liegroups.checks import DIMENSION, check_count
+from liegroups.facts import once
 from liegroups.group import LieGroup
 from liegroups.numerics import matrix_exp
 from liegroups.sl2 import unimodular_log
@@ -56,6 +57,7 @@ class GeneralLinear(LieGroup):
         return self.n
 
     @property
+    @once
     def basis_labels(self) -> tuple[str, ...]:
         indices = range(1, self.n + 1)
         return tuple(f"a{i}{j}" for i in indices for j in indices)
@@ -152,6 +154,7 @@ class Aff2(AffineGroup):
     """
 
     @property
+    @once
     def linear(self) -> GeneralLinear:
         return GeneralLinear(2)
 
@@ -173,5 +176,6 @@ class Aff3(AffineGroup):
     """
 
     @property
+    @once
     def linear(self) -> GeneralLinear:
         return GeneralLinear(3)

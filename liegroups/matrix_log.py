@@ -9,17 +9,14 @@ differentiated: not at the identity, not at repeated eigenvalues, not at the cut
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import pi
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from liegroups.compiling import cached
 from liegroups.numerics import matrix_exp
-
-if TYPE_CHECKING:
-    from liegroups.group import LieGroup
 
 _ROOTS = 6
 # Gauss-Legendre nodes and weights on [0, 1].
@@ -35,13 +32,28 @@ _QUADRATURE = (
 _SECTOR = (pi / 2, pi - 0.1)
 
 
-def group_log(group: LieGroup, g: Tensor) -> Tensor:
-    """Principal logarithm in the algebra of a matrix group, with its first two derivatives.
+class Algebra(NamedTuple):
+    """A Lie algebra of m × m matrices, as far as its logarithm needs to know it.
+
+    Attributes:
+        hat: Matrices ``(*batch, m, m)`` of coordinates ``(*batch, dim)``.
+        vee: Coordinates ``(*batch, dim)`` of matrices, which it first projects on the algebra.
+        brackets: Coordinates ``(dim, dim, dim)`` of the brackets of the basis,
+            [Eᵢ, Eⱼ] = Σ cᵢⱼₖ Eₖ, in float64 on the device of the elements.
+    """
+
+    hat: Callable[[Tensor], Tensor]
+    vee: Callable[[Tensor], Tensor]
+    brackets: Tensor
+
+
+def algebra_log(algebra: Algebra, g: Tensor) -> Tensor:
+    """Principal logarithm in an algebra of matrices, with its first two derivatives.
 
     Computed in float64 throughout.
 
     Args:
-        group: The group; its ``hat``, ``vee`` and ``algebra_basis`` are used.
+        algebra: Where the logarithm is looked for.
         g: Elements ``(*batch, m, m)``.
 
     Returns:
@@ -50,7 +62,7 @@ def group_log(group: LieGroup, g: Tensor) -> Tensor:
     Reference:
         N. Higham, Functions of Matrices (2008), chapters 6 and 11.
     """
-    if group.dim == 0:
+    if len(algebra.brackets) == 0:
         return g.new_zeros(*g.shape[:-2], 0)
     eps = torch.finfo(g.dtype).eps
     usable = g.isfinite().all(-1).all(-1)
@@ -58,26 +70,26 @@ def group_log(group: LieGroup, g: Tensor) -> Tensor:
     x = torch.where(usable[..., None, None], g.double(), eye)
 
     def residual(a: Tensor, x: Tensor) -> Tensor:
-        return matrix_exp(-group.hat(a)) @ x - eye
+        return matrix_exp(-algebra.hat(a)) @ x - eye
 
-    a = group.vee(_start(group, x.detach(), eps))
+    a = algebra.vee(_start(algebra, x.detach(), eps))
     for _ in range(3):
         within = a.isfinite().all(-1) & (a.abs().amax(-1) < 1e3)
         usable, a = usable & within, torch.where(within[..., None], a, 0)
-        inverse = _inverse_differential(group, a, eps)
-        a = a + (inverse @ group.vee(residual(a, x.detach()))[..., None])[..., 0]
+        inverse = _inverse_differential(algebra, a, eps)
+        a = a + (inverse @ algebra.vee(residual(a, x.detach()))[..., None])[..., 0]
     for _ in range(2):
-        a = a + (inverse @ group.vee(residual(a, x))[..., None])[..., 0]
+        a = a + (inverse @ algebra.vee(residual(a, x))[..., None])[..., 0]
 
     # Where the algebra holds no logarithm, Newton's method has led nowhere.
-    back = matrix_exp(-group.hat(a.detach()))
+    back = matrix_exp(-algebra.hat(a.detach()))
     end = back @ x.detach() - eye
-    tangential = group.hat(group.vee(end))
+    tangential = algebra.hat(algebra.vee(end))
     scale = _size(x.detach()) * _size(back) * _size(a.detach()[..., None])
     usable = usable & (_size(tangential) <= 1e4 * eps * scale.clamp(min=1))
     usable = usable & (_size(end - tangential) <= 0.1 * scale.clamp(min=1))
     # An inverse that is far too large would excuse any residual.
-    forward = matrix_exp(group.hat(a.detach()))
+    forward = matrix_exp(algebra.hat(a.detach()))
     usable = usable & (_size(forward - x.detach()) <= 0.1 * _size(x.detach()))
     return torch.where(usable[..., None], a, torch.nan).to(g.dtype)
 
@@ -86,7 +98,7 @@ def _size(x: Tensor) -> Tensor:
     return x.abs().amax((-1, -2))
 
 
-def _start(group: LieGroup, g: Tensor, eps: float) -> Tensor:
+def _start(algebra: Algebra, g: Tensor, eps: float) -> Tensor:
     """Principal logarithm of real matrices to about half the digits, up to and at the cut.
 
     In log(e⁻ⁱᵅ g) + iα the cut lies along the argument α - π, where α is chosen so that no
@@ -109,7 +121,7 @@ def _start(group: LieGroup, g: Tensor, eps: float) -> Tensor:
     # On the image of P the logarithm is small near the cut, and commutes with J as g does. On the
     # cut itself rounding errors would choose J, so an element of the algebra has the last word;
     # how large the errors are only the result tells.
-    t, w = -traceless(near), _turning(group, g)
+    t, w = -traceless(near), _turning(algebra, g)
     turning, other = traceless(w), traceless(p @ p.mT @ w)
     turns = _turn(turning, rank) > 0.1 * turning.abs().amax((-1, -2), keepdim=True)
     turning = torch.where(turns, turning, other)
@@ -122,7 +134,7 @@ def _start(group: LieGroup, g: Tensor, eps: float) -> Tensor:
         y = torch.where(beyond, y / _turn(y, rank), 0)
         square = torch.where(beyond, -y @ y + (eye - p), eye)
         j = y @ torch.linalg.inv_ex(_square_root(square, 5))[0]
-        x = group.hat(group.vee(torch.where(beyond, near + pi * j, near)))
+        x = algebra.hat(algebra.vee(torch.where(beyond, near + pi * j, near)))
         starts.append(torch.where(x.isfinite().all(-1, keepdim=True).all(-2, keepdim=True), x, 0))
     misses = [_size(matrix_exp(-x) @ g - eye) for x in starts]
     best = torch.stack(misses).nan_to_num(nan=torch.inf).argmin(0)[..., None, None]
@@ -148,11 +160,11 @@ def _cut(g: Tensor) -> Tensor:
     return middle.gather(-1, widest)[..., 0]
 
 
-def _turning(group: LieGroup, g: Tensor) -> Tensor:
+def _turning(algebra: Algebra, g: Tensor) -> Tensor:
     """An element of the algebra near a generic skew matrix."""
     m = g.shape[-1]
     entries = torch.arange(1, m * m + 1, dtype=g.dtype, device=g.device).sqrt().sin().reshape(m, m)
-    return group.hat(group.vee(entries - entries.mT))
+    return algebra.hat(algebra.vee(entries - entries.mT))
 
 
 def inverse_scaling_and_squaring(x: Tensor) -> Tensor:
@@ -198,29 +210,27 @@ def _square_root(x: Tensor, steps: int) -> Tensor:
     return x
 
 
-def _inverse_differential(group: LieGroup, a: Tensor, eps: float) -> Tensor:
+def _inverse_differential(algebra: Algebra, a: Tensor, eps: float) -> Tensor:
     """φ(ad a)⁻¹, φ(z) = (1 - e⁻ᶻ)/z: what a relative change of exp(a) does to a.
 
     It is bounded where φ(ad a) is singular, that is on the cut, so that rounding errors of
     exp(-a)g move a by no more than the root of their size.
     """
-    n = group.dim
-    ad = torch.einsum("...i,ijk->...kj", a, _structure_constants(group, a.device))
+    n = len(algebra.brackets)
+    ad = torch.einsum("...i,ijk->...kj", a, algebra.brackets)
     eye = torch.eye(n, dtype=a.dtype, device=a.device).expand(ad.shape)
     block = torch.nn.functional.pad(torch.cat((-ad, eye), -1), (0, 0, 0, n))
     differential = matrix_exp(block)[..., :n, n:]
     usable = differential.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
     u, s, vh = torch.linalg.svd(torch.where(usable, differential, eye))
-    x = group.hat(a)
+    x = algebra.hat(a)
     rounding = eps * _size(matrix_exp(x)) * _size(matrix_exp(-x))
     least = (rounding.nan_to_num(posinf=1).clamp(eps, 1).sqrt() / 8)[..., None]
     return (vh.mT / torch.maximum(s, least)[..., None, :]) @ u.mT
 
 
-@cached
-def _structure_constants(group: LieGroup, device: torch.device) -> Tensor:
-    """Coordinates ``(dim, dim, dim)`` of the brackets of the basis, [Eᵢ, Eⱼ] = Σ cᵢⱼₖ Eₖ."""
-    e = group.algebra_basis()
-    products = e[:, None] @ e[None]
-    brackets = products - products.transpose(0, 1)
-    return (brackets.flatten(2) @ torch.linalg.pinv(e.flatten(1))).to(device)
+def brackets(basis: Tensor) -> Tensor:
+    """Coordinates ``(dim, dim, dim)`` of the brackets of a basis, [Eᵢ, Eⱼ] = Σ cᵢⱼₖ Eₖ."""
+    products = basis[:, None] @ basis[None]
+    commutators = products - products.transpose(0, 1)
+    return commutators.flatten(2) @ torch.linalg.pinv(basis.flatten(1))

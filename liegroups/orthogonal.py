@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from liegroups.affine import AffineGroup
 from liegroups.checks import DIMENSION, check_count
+from liegroups.facts import once
 from liegroups.group import LieGroup
 from liegroups.special_euclidean import SE
 from liegroups.special_orthogonal import SO, haar_orthogonal
-
-if TYPE_CHECKING:
-    from liegroups.spaces import HomogeneousSpace
 
 
 @dataclass(frozen=True)
@@ -45,11 +42,13 @@ class O(LieGroup):  # noqa: E742  (the field's name)
         check_count("O.n", self.n, most=DIMENSION)
 
     @property
+    @once
     def identity_component(self) -> LieGroup:
         """SO(n), the elements that ``exp`` reaches."""
         return SO(self.n)
 
     @property
+    @once
     def dim(self) -> int:
         return self.n * (self.n - 1) // 2
 
@@ -58,6 +57,7 @@ class O(LieGroup):  # noqa: E742  (the field's name)
         return self.n
 
     @property
+    @once
     def basis_labels(self) -> tuple[str, ...]:
         return self.identity_component.basis_labels
 
@@ -120,12 +120,6 @@ class O(LieGroup):  # noqa: E742  (the field's name)
         """Haar measure: half of the draws are reflections."""
         return haar_orthogonal(self.n, shape, generator, dtype, device)
 
-    def default_space(self) -> HomogeneousSpace:
-        """Rⁿ, where the orbits are the spheres about the origin."""
-        from liegroups.spaces import ConcentricSpheres
-
-        return ConcentricSpheres(self)
-
 
 @dataclass(frozen=True)
 class E(AffineGroup):
@@ -152,10 +146,12 @@ class E(AffineGroup):
         check_count("E.n", self.n, most=DIMENSION)
 
     @property
+    @once
     def linear(self) -> O:
         return O(self.n)
 
     @property
+    @once
     def identity_component(self) -> AffineGroup:
         """SE(n), the elements that ``exp`` reaches."""
         return SE(self.n)

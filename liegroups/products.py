@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from liegroups.facts import once
 from liegroups.group import LieGroup
 
 
@@ -31,30 +32,37 @@ class DirectProduct(LieGroup):
     second: LieGroup
 
     @property
+    @once
     def dim(self) -> int:
         return self.first.dim + self.second.dim
 
     @property
+    @once
     def matrix_size(self) -> int:
         return self.first.matrix_size + self.second.matrix_size
 
     @property
+    @once
     def basis_labels(self) -> tuple[str, ...]:
         return _labels(self.first, self.second)
 
     @property
+    @once
     def is_compact(self) -> bool:
         return self.first.is_compact and self.second.is_compact
 
     @property
+    @once
     def is_trivial(self) -> bool:
         return self.first.is_trivial and self.second.is_trivial
 
     @property
+    @once
     def is_abelian(self) -> bool:
         return self.first.is_abelian and self.second.is_abelian
 
     @property
+    @once
     def is_orthogonal(self) -> bool:
         return self.first.is_orthogonal and self.second.is_orthogonal
 
@@ -195,26 +203,32 @@ class SemidirectProduct(LieGroup):
             raise ValueError(f"action does not take {self.normal} to itself by conjugation.")
 
     @property
+    @once
     def dim(self) -> int:
         return self.normal.dim + self.acting.dim
 
     @property
+    @once
     def matrix_size(self) -> int:
         return self.normal.matrix_size + self.acting.matrix_size
 
     @property
+    @once
     def basis_labels(self) -> tuple[str, ...]:
         return _labels(self.normal, self.acting)
 
     @property
+    @once
     def is_compact(self) -> bool:
         return self.normal.is_compact and self.acting.is_compact
 
     @property
+    @once
     def is_trivial(self) -> bool:
         return self.normal.is_trivial and self.acting.is_trivial
 
     @property
+    @once
     def is_abelian(self) -> bool:
         if not (self.normal.is_abelian and self.acting.is_abelian):
             return False
@@ -223,6 +237,7 @@ class SemidirectProduct(LieGroup):
         return bool((products - g[1] @ g[0]).abs().amax() < 1e-6 * products.abs().amax())
 
     @property
+    @once
     def is_orthogonal(self) -> bool:
         g = self.sample((8,), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         return bool((g.mT @ g - self.identity(g)).abs().amax() < 1e-6)

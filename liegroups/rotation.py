@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from liegroups.facts import once
 from liegroups.group import LieGroup
-
-if TYPE_CHECKING:
-    from liegroups.spaces import HomogeneousSpace
 
 
 class RotationGroup(LieGroup):
     """SO(n), the n × n orthogonal matrices of determinant one, for one n."""
 
     @property
+    @once
     def dim(self) -> int:
         return self.matrix_size * (self.matrix_size - 1) // 2
 
@@ -30,10 +28,12 @@ class RotationGroup(LieGroup):
         return True
 
     @property
+    @once
     def is_abelian(self) -> bool:
         return self.matrix_size <= 2
 
     @property
+    @once
     def basis_labels(self) -> tuple[str, ...]:
         return tuple(f"r{i}{j}" for i, j in combinations(range(1, self.matrix_size + 1), 2))
 
@@ -56,9 +56,3 @@ class RotationGroup(LieGroup):
         flip = torch.ones_like(x[..., 0])
         flip[..., -1] = torch.linalg.det(u @ vh)
         return (u * flip[..., None, :]) @ vh
-
-    def default_space(self) -> HomogeneousSpace:
-        """Rⁿ, where the rotations' orbits are the spheres about the origin."""
-        from liegroups.spaces import ConcentricSpheres
-
-        return ConcentricSpheres(self)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from liegroups.affine import AffineGroup
 from liegroups.checks import DIMENSION, check_count
+from liegroups.facts import once
 from liegroups.group import LieGroup
 from liegroups.special_orthogonal import SO
 
@@ -121,11 +122,13 @@ class RotationScaling(LieGroup):
         check_count("RotationScaling.n", self.n, 2, DIMENSION)
 
     @property
+    @once
     def rotations(self) -> LieGroup:
         """SO(n)."""
         return SO(self.n)
 
     @property
+    @once
     def dim(self) -> int:
         return self.rotations.dim + 1
 
@@ -134,6 +137,7 @@ class RotationScaling(LieGroup):
         return self.n
 
     @property
+    @once
     def basis_labels(self) -> tuple[str, ...]:
         return (*self.rotations.basis_labels, "s")
 
@@ -219,5 +223,6 @@ class Sim(AffineGroup):
         check_count("Sim.n", self.n, 2, DIMENSION)
 
     @property
+    @once
     def linear(self) -> RotationScaling:
         return RotationScaling(self.n)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from liegroups.affine import AffineGroup
+from liegroups.facts import once
 from liegroups.numerics import half_cotangent_deficit, stumpff
 from liegroups.so2 import SO2, planar_rotation
 
@@ -27,6 +28,7 @@ class SE2(AffineGroup):
     """
 
     @property
+    @once
     def linear(self) -> SO2:
         return SO2()
 

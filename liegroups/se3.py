@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from liegroups.affine import AffineGroup
+from liegroups.facts import once
 from liegroups.numerics import half_cotangent_deficit, stumpff
 from liegroups.slices import in_slices
 from liegroups.so3 import SO3, Vector, cross, entries, matrix, rodrigues, rotation_vector
@@ -30,6 +31,7 @@ class SE3(AffineGroup):
     """
 
     @property
+    @once
     def linear(self) -> SO3:
         return SO3()
 

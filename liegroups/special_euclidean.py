@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from liegroups.affine import AffineGroup
 from liegroups.checks import DIMENSION, check_count
+from liegroups.facts import once
 from liegroups.se2 import SE2
 from liegroups.se3 import SE3
 from liegroups.special_orthogonal import SpecialOrthogonal
@@ -68,5 +69,6 @@ class SpecialEuclidean(AffineGroup):
         check_count("SpecialEuclidean.n", self.n, 4, DIMENSION)
 
     @property
+    @once
     def linear(self) -> SpecialOrthogonal:
         return SpecialOrthogonal(self.n)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from liegroups.affine import AffineGroup
 from liegroups.checks import DIMENSION, check_count
+from liegroups.facts import once
 from liegroups.trivial import Trivial
 
 
@@ -42,6 +43,7 @@ class Translation(AffineGroup):
         return hash((Translation, self.n))
 
     @property
+    @once
     def linear(self) -> Trivial:
         return Trivial(self.n)
 

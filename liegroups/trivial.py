@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from liegroups.checks import DIMENSION, check_count
 from liegroups.group import LieGroup
-
-if TYPE_CHECKING:
-    from liegroups.spaces import HomogeneousSpace
 
 
 @dataclass(frozen=True)
@@ -85,9 +81,3 @@ class Trivial(LieGroup):
     ) -> Tensor:
         """The identity, which is all there is; nothing is drawn from ``generator``."""
         return torch.eye(self.n, dtype=dtype, device=device).expand(*shape, self.n, self.n)
-
-    def default_space(self) -> HomogeneousSpace:
-        """Rⁿ, where every point is an orbit."""
-        from liegroups.spaces import Coordinates
-
-        return Coordinates(self)

@@ -1,6 +1,6 @@
 """Spaces that groups act on, with sections and stabilizers."""
 
-from liegroups.spaces.base import HomogeneousSpace
+from liegroups.group import HomogeneousSpace
 from liegroups.spaces.coordinates import Coordinates
 from liegroups.spaces.euclidean import EuclideanSpace
 from liegroups.spaces.position_orientation import PositionOrientation

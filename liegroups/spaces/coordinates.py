@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from liegroups.spaces.base import HomogeneousSpace
+from liegroups.facts import once
+from liegroups.group import HomogeneousSpace
 from liegroups.trivial import Trivial
 
 
@@ -24,6 +25,7 @@ class Coordinates(HomogeneousSpace):
     group: Trivial
 
     @property
+    @once
     def point_dim(self) -> int:
         return self.group.matrix_size
 
@@ -32,6 +34,7 @@ class Coordinates(HomogeneousSpace):
         return self.group
 
     @property
+    @once
     def orbit_label_dim(self) -> int:
         return self.point_dim
 
@@ -70,3 +73,6 @@ class Coordinates(HomogeneousSpace):
         """The vectors from the origin to the points."""
         self.check_points(x)
         return x[..., None, :]
+
+
+Trivial.acts_on = Coordinates

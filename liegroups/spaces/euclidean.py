@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from liegroups.affine import AffineGroup
-from liegroups.group import LieGroup
-from liegroups.spaces.base import HomogeneousSpace
+from liegroups.facts import once
+from liegroups.group import HomogeneousSpace, LieGroup
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,17 @@ class EuclideanSpace(HomogeneousSpace):
     group: AffineGroup
 
     @property
+    @once
     def point_dim(self) -> int:
         return self.group.space_dim
 
     @property
+    @once
     def stabilizer(self) -> LieGroup:
         return self.group.linear
 
     @property
+    @once
     def is_isometric(self) -> bool:
         return self.group.linear.is_orthogonal
 
@@ -41,6 +44,7 @@ class EuclideanSpace(HomogeneousSpace):
         return True
 
     @property
+    @once
     def linear(self) -> LieGroup:
         return self.group.linear
 
@@ -72,6 +76,9 @@ class EuclideanSpace(HomogeneousSpace):
         """The vectors from the mean of the cloud to its points."""
         self.check_points(x)
         return (x - masked_mean(x, mask))[..., None, :]
+
+
+AffineGroup.acts_on = EuclideanSpace
 
 
 def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:

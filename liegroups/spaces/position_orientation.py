@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from liegroups.affine import AffineGroup
-from liegroups.group import LieGroup
-from liegroups.spaces.base import HomogeneousSpace
+from liegroups.facts import once
+from liegroups.group import HomogeneousSpace, LieGroup
 from liegroups.spaces.euclidean import masked_mean
 from liegroups.spaces.spheres import (
     beside_first_axis,
@@ -52,10 +52,12 @@ class PositionOrientation(HomogeneousSpace):
         fixing_first_axis(self.group.linear)
 
     @property
+    @once
     def point_dim(self) -> int:
         return 2 * self.group.space_dim
 
     @property
+    @once
     def stabilizer(self) -> LieGroup:
         return fixing_first_axis(self.group.linear)
 
@@ -64,6 +66,7 @@ class PositionOrientation(HomogeneousSpace):
         return True
 
     @property
+    @once
     def linear(self) -> LieGroup:
         return self.group.linear
 

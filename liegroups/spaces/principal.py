@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from liegroups.affine import AffineGroup
-from liegroups.group import LieGroup
-from liegroups.spaces.base import HomogeneousSpace
+from liegroups.facts import once
+from liegroups.group import HomogeneousSpace, LieGroup
 from liegroups.trivial import Trivial
 
 
@@ -34,14 +34,17 @@ class GroupItself(HomogeneousSpace):
     group: LieGroup
 
     @property
+    @once
     def point_dim(self) -> int:
         return self.group.matrix_size**2
 
     @property
+    @once
     def stabilizer(self) -> LieGroup:
         return Trivial(self.group.matrix_size)
 
     @property
+    @once
     def is_isometric(self) -> bool:
         """Translations leave the difference of two matrices alone, orthogonal ones its length."""
         if isinstance(self.group, AffineGroup):

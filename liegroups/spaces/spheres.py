@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from liegroups.group import LieGroup
+from liegroups.facts import once
+from liegroups.group import HomogeneousSpace, LieGroup
 from liegroups.numerics import safe_norm
 from liegroups.orthogonal import O
 from liegroups.rotation import RotationGroup
-from liegroups.spaces.base import HomogeneousSpace
 from liegroups.special_orthogonal import SO
 
 
@@ -38,10 +38,12 @@ class ConcentricSpheres(HomogeneousSpace):
         fixing_first_axis(self.group)
 
     @property
+    @once
     def point_dim(self) -> int:
         return self.group.matrix_size
 
     @property
+    @once
     def stabilizer(self) -> LieGroup:
         return fixing_first_axis(self.group)
 
@@ -95,6 +97,9 @@ class ConcentricSpheres(HomogeneousSpace):
         return x[..., None, :]
 
 
+RotationGroup.acts_on = O.acts_on = ConcentricSpheres
+
+
 @dataclass(frozen=True)
 class Sphere(HomogeneousSpace):
     """The unit sphere Sⁿ⁻¹ in Rⁿ under SO(n) or O(n); points are unit vectors.
@@ -122,10 +127,12 @@ class Sphere(HomogeneousSpace):
         fixing_first_axis(self.group)
 
     @property
+    @once
     def point_dim(self) -> int:
         return self.group.matrix_size
 
     @property
+    @once
     def stabilizer(self) -> LieGroup:
         return fixing_first_axis(self.group)
 
