@@ -11,6 +11,7 @@ from attention.heads import (
     RelativeVectorHead,
     VectorHead,
 )
+from attention.interface import Network
 from attention.kernels import (
     ConcatenatedLinear,
     Content,
@@ -76,6 +77,7 @@ __all__ = [
     "Nearest",
     "Neighborhood",
     "NeighborhoodRule",
+    "Network",
     "NormLocation",
     "Normalizer",
     "PointHead",

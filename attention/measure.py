@@ -7,6 +7,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from attention.interface import Network
 from attention.network import LieTransformer
 from liegroups import HomogeneousSpace, LieGroup
 
@@ -25,14 +26,15 @@ def invariance_error(
 ) -> float:
     """Measure how far the output is from what it should be when the group moves the points.
 
-    It should not change, or, where it is made of vectors, turn with the points.
+    It should not change, or, where it is made of vectors or tensors, turn with the points, as
+    features of these kinds that come in do.
 
     The network is evaluated as at prediction time, in ``dtype``, on the clouds and on copies
     moved by random group elements. The lift uses the same table for both, so for a lift that
     is invariant in distribution this is the error of a single prediction.
 
     Args:
-        network: A ``LieTransformer``, or another module whose output is invariant and whose
+        network: An ``attention.Network``, or another module whose output is invariant and whose
             attribute ``space`` is the space of the points; it is left as it is.
         features: Input features ``(batch, points, in_features)``.
         points: Points ``(batch, points, point_dim)``.
@@ -54,11 +56,21 @@ def invariance_error(
     assert isinstance(space, HomogeneousSpace)
     elements = space.group.sample((draws,), generator=generator, dtype=torch.float64)
     output = network(features, points, mask)
-    head = network.head if isinstance(network, LieTransformer) else None
     changes = [
-        network(features, space.act(g, points), mask)
-        - (output if head is None else head.move(space, g, output))
+        network(_moved_features(network, g, features), space.act(g, points), mask)
+        - _moved_output(network, space, g, output)
         for g in elements.to(points)
     ]
     scale = output.std(0) if len(output) > 1 else output.abs()[0]
     return float((torch.stack(changes).square().mean((0, 1)).sqrt() / scale).max())
+
+
+def _moved_features(network: nn.Module, g: Tensor, features: Tensor) -> Tensor:
+    return network.move_features(g, features) if isinstance(network, Network) else features
+
+
+def _moved_output(network: nn.Module, space: HomogeneousSpace, g: Tensor, output: Tensor) -> Tensor:
+    if isinstance(network, LieTransformer):
+        # Its heads know how elements of any group move vectors, not of the network's alone.
+        return network.head.move(space, g, output)
+    return network.move(g, output) if isinstance(network, Network) else output

@@ -13,6 +13,7 @@ from attention.block import AttentionBlock
 from attention.clouds import check_clouds
 from attention.geometry import Fibres, Geometry, full_precision
 from attention.heads import Head, InvariantHead
+from attention.interface import Network
 from attention.kernels import Kernel, Sum
 from attention.neighborhoods import AllPairs, Neighborhood, NeighborhoodRule, given_edges
 from attention.normalizers import Normalizer
@@ -33,7 +34,7 @@ from liegroups import (
 from liegroups.checks import DEPTH, check_count
 
 
-class LieTransformer(nn.Module):
+class LieTransformer(Network):
     """Attention on point clouds, equivariant to a Lie group that acts on the points.
 
     Lift the points to the group, attend with a kernel of the chosen invariant, pool or give an
@@ -86,6 +87,8 @@ class LieTransformer(nn.Module):
         torch.Size([2, 100, 1, 3])
     """
 
+    neighborhood: NeighborhoodRule
+
     def __init__(
         self,
         group: LieGroup,
@@ -120,13 +123,14 @@ class LieTransformer(nn.Module):
         self.neighborhood = neighborhood
         neighborhood.check(self.space)
         self.geometry = Geometry(self.space, self.invariant)
-        self.in_features = in_features
+        self.in_features, self.out_features = in_features, out_features
         self.embedding = nn.Linear(in_features + self.space.orbit_label_dim, width)
         self.blocks = nn.ModuleList(
             AttentionBlock(width, heads, self.geometry, kernel, normalizer, backend)
             for _ in range(layers)
         )
         self.head = head(width, out_features, self.geometry)
+        self.is_per_point = self.head.is_per_point
 
     @property
     def sees_lift(self) -> bool:
@@ -211,6 +215,9 @@ class LieTransformer(nn.Module):
         for block in self.blocks:
             hidden = block(fibres, hidden)
         return self.head(hidden, fibres, lifted_mask, lifts)
+
+    def move(self, g: Tensor, output: Tensor) -> Tensor:
+        return self.head.move(self.space, g, output)
 
 
 def _complete(invariant: Invariant | Sequence[Invariant], space: HomogeneousSpace) -> Invariant:

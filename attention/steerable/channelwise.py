@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from attention.clouds import check_clouds
 from attention.geometry import Fibres, Geometry
-from attention.neighborhoods import NeighborhoodRule, Radius
-from attention.neighborhoods.base import Neighborhood
+from attention.interface import Network
+from attention.neighborhoods import Neighborhood, NeighborhoodRule, Radius, given_edges
 from attention.normalizers import Normalizer, Softmax
 from attention.steerable.paths import DEGREE
 from attention.steerable.pooling import Pooling, check_pooling, pool
@@ -27,7 +27,7 @@ from liegroups.checks import DEPTH, check_count
 from liegroups.numerics import safe_norm
 
 
-class ChannelwiseTransformer(nn.Module):
+class ChannelwiseTransformer(Network):
     """Attention on irreducible representations, channel by channel, that gives scalars.
 
     Features are true tensors of degrees 0 to ``max_degree``, of parity (-1)ˡ, so that the output is
@@ -71,6 +71,7 @@ class ChannelwiseTransformer(nn.Module):
     """
 
     equivariance = Equivariance.EXACT
+    neighborhood: NeighborhoodRule
 
     def __init__(
         self,
@@ -100,7 +101,9 @@ class ChannelwiseTransformer(nn.Module):
         one = invariant if isinstance(invariant, Invariant) else PerHead(invariant)
         self.geometry = Geometry(self.space, one)
         self.max_degree = max_degree
+        self.in_features, self.out_features = in_features, out_features
         self.pooling: Pooling = pooling
+        self.is_per_point = pooling == "none"
         every, scalars = range(max_degree + 1), range(1)
         self.embedding = nn.Linear(in_features, channels)
         ends = [scalars, *[every] * (layers - 1), scalars]
@@ -112,27 +115,46 @@ class ChannelwiseTransformer(nn.Module):
             nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, out_features)
         )
 
-    def forward(self, features: Tensor, points: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        features: Tensor,
+        points: Tensor,
+        mask: Tensor | None = None,
+        *,
+        edges: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Predict.
 
         Args:
             features: Scalar features ``(batch, points, in_features)``.
             points: Positions ``(batch, points, 3)``, in the unit of the neighborhood.
             mask: Booleans ``(batch, points)``, True for points that exist; all when absent.
+            edges: Integers ``(2, edges)``, sources above targets, to use in place of the
+                neighborhood's rule; point n of cloud b is number b · points + n.
+            generator: Draw random neighbors from this source of randomness, in either mode.
 
         Returns:
             Scalars ``(batch, points, out_features)``, zero at points that do not exist, or
             ``(batch, out_features)`` when pooled.
 
         Raises:
-            ValueError: If the shapes do not fit, a cloud is empty, or a point is not finite.
+            ValueError: If the shapes do not fit, a cloud is empty, a point is not finite, or the
+                edges name other points.
         """
-        check_clouds(self.space, self.embedding.in_features, features, points, mask)
+        check_clouds(self.space, self.in_features, features, points, mask)
         if mask is not None:
             points = points.masked_fill(~mask[..., None], 0)
             features = features.masked_fill(~mask[..., None], 0)
         lifted = Lifted(self.space.section(points), points)
-        neighborhood = self.neighborhood(self.space, lifted, mask, fixed=not self.training)
+        neighborhood: Neighborhood
+        if edges is not None:
+            neighborhood = given_edges(edges, mask, *points.shape[:2])
+        else:
+            fixed = not self.training and generator is None
+            neighborhood = self.neighborhood(
+                self.space, lifted, mask, generator=generator, fixed=fixed
+            )
         target, source = neighborhood.pairs(lifted, lifted)
         relative = source.point - target.point
         distance = safe_norm(relative)[..., None]

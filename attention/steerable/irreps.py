@@ -14,6 +14,8 @@ from e3nn.o3 import Irreps
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from liegroups.interop.e3nn import wigner_matrix
+
 
 class Type(NamedTuple):
     """A type of features: e3nn's ``Irreps`` in plain numbers, which ``torch.compile`` can read.
@@ -73,6 +75,22 @@ def by_components(types: Layout, x: Tensor) -> list[Tensor]:
         part.unflatten(-1, (kind.size, kind.channels))
         for part, kind in zip(parts, types, strict=True)
     ]
+
+
+def turn(irreps: Irreps, g: Tensor, x: Tensor) -> Tensor:
+    """Features as a motion of space, with a reflection or without, turns them.
+
+    Args:
+        irreps: Types of the features; reflections change the sign of those whose parity is odd.
+        g: The motion, a matrix ``(3, 3)``, or ``(4, 4)`` with a translation, which changes nothing.
+        x: Features ``(..., irreps.dim)``.
+    """
+    matrix = g[:3, :3]
+    sign = matrix.det().sign()
+    signs = [sign if ir.p < 0 else sign.abs() for mul, ir in irreps for _ in range(mul * ir.dim)]
+    # A reflection is a rotation after the inversion of space, which has the parity as its matrix.
+    turned = x @ wigner_matrix(irreps, sign * matrix).mT.to(x)
+    return turned * torch.stack(signs).to(x)
 
 
 class EquivariantLinear(nn.Module):

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from attention.clouds import check_clouds
 from attention.geometry import Fibres, Geometry
-from attention.neighborhoods import NeighborhoodRule, Radius
+from attention.interface import Network
+from attention.neighborhoods import Neighborhood, NeighborhoodRule, Radius, given_edges
 from attention.normalizers import Normalizer
-from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate
+from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate, turn
 from attention.steerable.layer import SteerableAttention
 from attention.steerable.paths import DEGREE
 from attention.steerable.pooling import Pooling, check_pooling, pool
@@ -32,7 +33,7 @@ from liegroups.checks import DEPTH, check_count
 from liegroups.numerics import safe_norm
 
 
-class SteerableTransformer(nn.Module):
+class SteerableTransformer(Network):
     """Attention on points of space with features of several types, exact for SE(3) or E(3).
 
     Input scalars and vectors pass through layers whose features are of all ``types``; the last
@@ -80,6 +81,8 @@ class SteerableTransformer(nn.Module):
         torch.Size([2, 5, 3])
     """
 
+    neighborhood: NeighborhoodRule
+
     def __init__(
         self,
         irreps_in: str,
@@ -116,8 +119,9 @@ class SteerableTransformer(nn.Module):
         self.space = group.default_space()
         self.parity = group == E(3)
         self.irreps_in, self.irreps_out = self._read(irreps_in), self._read(irreps_out)
-        self.in_features = self.irreps_in.dim
+        self.in_features, self.out_features = self.irreps_in.dim, self.irreps_out.dim
         self.pooling: Pooling = pooling
+        self.is_per_point = pooling == "none"
         neighborhood.check(self.space)
         self.neighborhood = neighborhood
         hidden_types = Irreps(
@@ -168,7 +172,15 @@ class SteerableTransformer(nn.Module):
         """The kind of equivariance that the output has: exact."""
         return Equivariance.EXACT
 
-    def forward(self, features: Tensor, points: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        features: Tensor,
+        points: Tensor,
+        mask: Tensor | None = None,
+        *,
+        edges: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Predict.
 
         Args:
@@ -176,20 +188,31 @@ class SteerableTransformer(nn.Module):
                 (x, y, z).
             points: ``(batch, points, 3)``.
             mask: Booleans ``(batch, points)``, True for points that exist; all when absent.
+            edges: Integers ``(2, edges)``, sources above targets, to use in place of the
+                neighborhood's rule; point n of cloud b is number b · points + n.
+            generator: Draw random neighbors from this source of randomness, in either mode.
 
         Returns:
             ``(batch, points, irreps_out.dim)``, zero at points that do not exist, or
             ``(batch, irreps_out.dim)`` when pooled.
 
         Raises:
-            ValueError: If the shapes do not fit, a cloud is empty, or a point is not finite.
+            ValueError: If the shapes do not fit, a cloud is empty, a point is not finite, or the
+                edges name other points.
         """
         check_clouds(self.space, self.in_features, features, points, mask)
         if mask is not None:
             points = points.masked_fill(~mask[..., None], 0)
             features = features.masked_fill(~mask[..., None], 0)
         lifted = Lifted(self.space.section(points), points)
-        neighborhood = self.neighborhood(self.space, lifted, mask, fixed=not self.training)
+        neighborhood: Neighborhood
+        if edges is not None:
+            neighborhood = given_edges(edges, mask, *points.shape[:2])
+        else:
+            fixed = not self.training and generator is None
+            neighborhood = self.neighborhood(
+                self.space, lifted, mask, generator=generator, fixed=fixed
+            )
         target, source = neighborhood.pairs(lifted, lifted)
         relative = source.point - target.point
         distance = safe_norm(relative)[..., None]
@@ -206,6 +229,12 @@ class SteerableTransformer(nn.Module):
                 hidden = block(fibres, directions, hidden)
             outputs.append(hidden)
         return pool(self.out(torch.cat(outputs, -1)), mask, self.pooling)
+
+    def move_features(self, g: Tensor, features: Tensor) -> Tensor:
+        return turn(self.irreps_in, g, features)
+
+    def move(self, g: Tensor, output: Tensor) -> Tensor:
+        return turn(self.irreps_out, g, output)
 
     def _read(self, irreps: str) -> Irreps:
         """Types as written, or all even where there is no parity."""

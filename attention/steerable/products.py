@@ -21,6 +21,7 @@ from e3nn import o3
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
+from attention.neighborhoods import DenseNeighborhood
 from attention.steerable.irreps import by_components, from_components, layout, to_components
 from attention.steerable.paths import columns_of, paths_between
 from attention.steerable.perceptron import Radial
@@ -82,7 +83,7 @@ class FusedProduct(Product):
         max_degree: Largest degree of the harmonics.
         parity: Whether a harmonic of degree l has the parity (-1)ˡ.
         order: ``pairs``, ``points``, or ``auto``: the one with fewer multiplications, counted at
-            every call.
+            every call; ``pairs`` where ``torch.compile`` could not count those of sparse pairs.
     """
 
     def __init__(
@@ -101,7 +102,9 @@ class FusedProduct(Product):
         self, features: Tensor, directions: Directions, weights: Sequence[Sequence[Radial]]
     ) -> list[list[Tensor]]:
         order = self.order
-        if order == "auto":
+        if order == "auto" and _slots_are_unknown(directions):
+            order = "pairs"
+        elif order == "auto":
             by_pairs, by_points = self.multiplications(directions, weights)
             order = "points" if by_points < by_pairs else "pairs"
         is_empty = not self.paths or not len(directions.values)
@@ -369,6 +372,12 @@ PRODUCTS: dict[str, type[Product]] = {
     "e3nn": E3nnProduct,
     "cuequivariance": CuEquivarianceProduct,
 }
+
+
+def _slots_are_unknown(directions: Directions) -> bool:
+    """Whether the number of slots depends on data that ``torch.compile`` does not look at."""
+    dense = isinstance(directions.neighborhood, DenseNeighborhood)
+    return torch.compiler.is_compiling() and not dense
 
 
 def make_product(

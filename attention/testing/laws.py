@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from attention.backends import BACKENDS
+from attention.interface import Network
 from attention.layer import LieAttention
 from attention.neighborhoods import Nearest, Radius, RandomNearest
 from attention.network import LieTransformer
-from liegroups import Equivariance, FullOrbit
+from liegroups import Equivariance, FullOrbit, Lifted
 from liegroups.affine import AffineGroup
 from liegroups.samplers import RandomSampler
 from liegroups.testing.laws.law import fail, law, require, require_close
 
-NetworkLaw: TypeAlias = Callable[[LieTransformer, int], None]
+NetworkLaw: TypeAlias = Callable[[Network, int], None]
 
 _TOLERANCE = 1e-9
 _SIZES = (6, 4)
@@ -44,7 +45,7 @@ class Clouds(NamedTuple):
     mask: Tensor
 
 
-def draw_clouds(network: LieTransformer, seed: int, dtype: torch.dtype = torch.float64) -> Clouds:
+def draw_clouds(network: Network, seed: int, dtype: torch.dtype = torch.float64) -> Clouds:
     """A batch of a cloud of six points and one of four, of which two coincide.
 
     Not where nearest neighbors are chosen, since rounding decides between those.
@@ -63,7 +64,7 @@ def draw_clouds(network: LieTransformer, seed: int, dtype: torch.dtype = torch.f
 
 
 @law
-def equivariance_is_of_the_stated_kind(network: LieTransformer, seed: int) -> None:
+def equivariance_is_of_the_stated_kind(network: Network, seed: int) -> None:
     """F(g x) = g f(x): to rounding where exact, on average where in distribution."""
     kind = network.equivariance
     if kind is Equivariance.NONE:
@@ -75,16 +76,16 @@ def equivariance_is_of_the_stated_kind(network: LieTransformer, seed: int) -> No
     clouds = draw_clouds(network, seed)
     output = network(*clouds)
     for g in _elements(network, kind, seed):
-        moved = network(clouds.features, network.space.act(g, clouds.points), clouds.mask)
-        expected = network.head.move(network.space, g, output)
+        features = network.move_features(g, clouds.features)
+        moved = network(features, network.space.act(g, clouds.points), clouds.mask)
+        expected = network.move(g, output)
         _require_same(moved, expected, "the moved clouds", g=g)
 
 
 @law
-def order_of_points_does_not_matter(network: LieTransformer, seed: int) -> None:
+def order_of_points_does_not_matter(network: Network, seed: int) -> None:
     """F(π x) = π f(x) for a permutation π, where nothing is drawn."""
-    drawn = isinstance(network.sampler, RandomSampler) and not network.sampler.shared
-    if drawn and network.equivariance is not Equivariance.EXACT:
+    if _draws_at_each_place(network):
         raise NotApplicable("lifts are drawn for each place in the cloud")
     if isinstance(network.neighborhood, RandomNearest):
         raise NotApplicable("neighbors are drawn for each place in the cloud")
@@ -92,7 +93,7 @@ def order_of_points_does_not_matter(network: LieTransformer, seed: int) -> None:
     order = torch.randperm(max(_SIZES), generator=torch.Generator().manual_seed(seed))
     output = network(*clouds)
     permuted = network(*(part[:, order] for part in clouds))
-    expected = output[:, order] if network.head.is_per_point else output
+    expected = output[:, order] if network.is_per_point else output
     _require_same(permuted, expected, "the permuted clouds")
 
 
@@ -100,7 +101,7 @@ def order_of_points_does_not_matter(network: LieTransformer, seed: int) -> None:
 
 
 @law
-def padding_changes_nothing(network: LieTransformer, seed: int) -> None:
+def padding_changes_nothing(network: Network, seed: int) -> None:
     """F(x with points that do not exist) = f(x), whatever stands at them."""
     clouds = draw_clouds(network, seed)
     output = network(*clouds)
@@ -109,14 +110,14 @@ def padding_changes_nothing(network: LieTransformer, seed: int) -> None:
     )
     mask[:, max(_SIZES) :] = False
     padded = network(features, points, mask)
-    if network.head.is_per_point:
+    if network.is_per_point:
         _require_same(padded[:, max(_SIZES) :], torch.zeros_like(output), "the padding")
         padded = padded[:, : max(_SIZES)]
     _require_same(padded, output, "the padded clouds")
 
 
 @law
-def batching_changes_nothing(network: LieTransformer, seed: int) -> None:
+def batching_changes_nothing(network: Network, seed: int) -> None:
     """F(x, y) = (f(x), f(y))."""
     clouds = draw_clouds(network, seed)
     output = network(*clouds)
@@ -124,19 +125,19 @@ def batching_changes_nothing(network: LieTransformer, seed: int) -> None:
         features, points, _ = (part[index : index + 1, :size] for part in clouds)
         alone = network(features, points)
         together = output[index : index + 1]
-        together = together[:, :size] if network.head.is_per_point else together
+        together = together[:, :size] if network.is_per_point else together
         _require_same(alone, together, f"cloud {index} alone")
 
 
 @law
-def evaluation_repeats_itself(network: LieTransformer, seed: int) -> None:
+def evaluation_repeats_itself(network: Network, seed: int) -> None:
     """Two evaluations of the same clouds are equal, bit by bit."""
     clouds = draw_clouds(network, seed)
     require(torch.equal(network(*clouds), network(*clouds)), "two evaluations differ")
 
 
 @law
-def few_points_are_enough(network: LieTransformer, seed: int) -> None:
+def few_points_are_enough(network: Network, seed: int) -> None:
     """F and its gradients are finite for one point, for coincident points, and far apart."""
     features, points, _ = draw_clouds(network, seed)
     for name, cloud in {
@@ -152,11 +153,36 @@ def few_points_are_enough(network: LieTransformer, seed: int) -> None:
             require(bool(gradient.isfinite().all()), f"a gradient for {name} is not finite")
 
 
+@law
+def edges_take_the_place_of_the_rule(network: Network, seed: int) -> None:
+    """F(x, edges that the neighborhood's rule chooses) = f(x)."""
+    clouds = draw_clouds(network, seed)
+    edges = _chosen_edges(network, clouds)
+    again = copy.deepcopy(network)
+    for layer in _layers(again):
+        setattr(layer, "backend", "auto")  # noqa: B010  (a string, for the type checker)
+    _require_same(again(*clouds, edges=edges), network(*clouds), "the clouds with edges")
+    if edges.numel():
+        without = again(*clouds, edges=edges[:, :0])
+        require(bool(without.isfinite().all()), "the output without an edge is not finite")
+        require(not torch.equal(without, again(*clouds)), "no edges give what the rule gives")
+
+
+@law
+def the_generator_decides_what_is_drawn(network: Network, seed: int) -> None:
+    """F(x) with a generator is the same, bit by bit, for generators of the same seed."""
+    clouds = draw_clouds(network, seed)
+    first, second = (
+        network(*clouds, generator=torch.Generator().manual_seed(seed)) for _ in range(2)
+    )
+    require(torch.equal(first, second), "two generators of the same seed give other outputs")
+
+
 # ---- derivatives and backends ----------------------------------------------------------------
 
 
 @law
-def derivatives_are_right(network: LieTransformer, seed: int) -> None:
+def derivatives_are_right(network: Network, seed: int) -> None:
     """First derivatives, and second ones where the backend has them, are those of f."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(1, 3, network.in_features, generator=generator, dtype=torch.float64)
@@ -174,8 +200,10 @@ def derivatives_are_right(network: LieTransformer, seed: int) -> None:
 
 
 @law
-def backends_agree(network: LieTransformer, seed: int) -> None:
+def backends_agree(network: Network, seed: int) -> None:
     """Every backend that can gives the same output and the same gradients."""
+    if not _layers(network):
+        raise NotApplicable("the network has no layer that backends compute")
     clouds = draw_clouds(network, seed)
     inputs = clouds.features.requires_grad_(), clouds.points.requires_grad_()
     parameters = tuple(network.parameters())
@@ -203,7 +231,7 @@ def backends_agree(network: LieTransformer, seed: int) -> None:
 
 
 @law
-def dtype_is_kept(network: LieTransformer, seed: int) -> None:
+def dtype_is_kept(network: Network, seed: int) -> None:
     """The output has the dtype of the network, and is finite."""
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         output = copy.deepcopy(network).to(dtype)(*draw_clouds(network, seed, dtype))
@@ -212,7 +240,7 @@ def dtype_is_kept(network: LieTransformer, seed: int) -> None:
 
 
 @law
-def it_compiles(network: LieTransformer, seed: int) -> None:
+def it_compiles(network: Network, seed: int) -> None:
     """``torch.compile(fullgraph=True)`` gives the same output and the same gradients."""
     _check_static(network)
     clouds = draw_clouds(network, seed)
@@ -230,7 +258,7 @@ def it_compiles(network: LieTransformer, seed: int) -> None:
 
 
 @law
-def it_exports(network: LieTransformer, seed: int) -> None:
+def it_exports(network: Network, seed: int) -> None:
     """``torch.export`` gives a program with the same output."""
     _check_static(network)
     clouds = draw_clouds(network, seed)
@@ -241,7 +269,7 @@ def it_exports(network: LieTransformer, seed: int) -> None:
 
 
 @law
-def copies_are_equal(network: LieTransformer, seed: int) -> None:
+def copies_are_equal(network: Network, seed: int) -> None:
     """A copy, by pickle or deepcopy, and one with the same state give the same output."""
     clouds = draw_clouds(network, seed)
     expected = network(*clouds)
@@ -264,6 +292,8 @@ NETWORK_LAWS: tuple[NetworkLaw, ...] = (
     padding_changes_nothing,
     batching_changes_nothing,
     evaluation_repeats_itself,
+    edges_take_the_place_of_the_rule,
+    the_generator_decides_what_is_drawn,
     few_points_are_enough,
     derivatives_are_right,
     backends_agree,
@@ -278,7 +308,7 @@ NETWORK_LAWS: tuple[NetworkLaw, ...] = (
 
 
 @torch.no_grad()
-def average_z_score(network: LieTransformer, seed: int, draws: int = 4000) -> float:
+def average_z_score(network: Network, seed: int, draws: int = 4000) -> float:
     """Largest |z| of the difference of mean outputs between a cloud and a moved copy of it.
 
     Args:
@@ -292,22 +322,26 @@ def average_z_score(network: LieTransformer, seed: int, draws: int = 4000) -> fl
     points = torch.randn(1, 4, space.point_dim, generator=generator, dtype=torch.float64)
     points = space.nearest_point(points)
     g = space.group.sample(generator=generator, dtype=torch.float64)
+    moved = network.move_features(g, features), space.act(g, points)
     outputs = [
-        network(features.expand(draws, -1, -1), x.expand(draws, -1, -1), generator=generator)
-        for x in (points, space.act(g, points))
+        network(own.expand(draws, -1, -1), x.expand(draws, -1, -1), generator=generator)
+        for own, x in ((features, points), moved)
     ]
-    expected = network.head.move(space, g, outputs[0])
+    expected = network.move(g, outputs[0])
     difference = expected.mean(0) - outputs[1].mean(0)
     error = ((expected.var(0) + outputs[1].var(0)) / draws).sqrt()
     return float((difference / error).abs().max())
 
 
-def _elements(network: LieTransformer, kind: Equivariance, seed: int) -> list[Tensor]:
+def _elements(network: Network, kind: Equivariance, seed: int) -> list[Tensor]:
     """Elements of the group, or of the subgroup for which the lift is exact."""
     space = network.space
     generator = torch.Generator().manual_seed(seed)
     if kind is Equivariance.EXACT:
-        return list(space.group.sample((4,), generator=generator, dtype=torch.float64))
+        # So many that reflections, half of the elements of a group that has them, are among them.
+        return list(space.group.sample((8,), generator=generator, dtype=torch.float64))
+    if not isinstance(network, LieTransformer):
+        raise NotApplicable("the network does not say for which subgroup it is exact")
     turns = [space.group.identity(torch.zeros((), dtype=torch.float64))]
     if isinstance(network.sampler, FullOrbit):
         turns = list(space.turn(network.sampler.subgroup.elements()))
@@ -317,13 +351,42 @@ def _elements(network: LieTransformer, kind: Equivariance, seed: int) -> list[Te
     return turns
 
 
-def _check_static(network: LieTransformer) -> None:
+def _draws_at_each_place(network: Network) -> bool:
+    """Whether lifts, or whatever a network of another kind draws, differ from place to place."""
+    if network.equivariance is Equivariance.EXACT:
+        return False
+    if isinstance(network, LieTransformer):
+        return isinstance(network.sampler, RandomSampler) and not network.sampler.shared
+    return network.equivariance is Equivariance.IN_DISTRIBUTION
+
+
+def _chosen_edges(network: Network, clouds: Clouds) -> Tensor:
+    """The pairs that the rule chooses, as edges; they have to carry all that the rule says."""
+    rule = network.neighborhood
+    if rule is None:
+        raise NotApplicable("the network has no rule that chooses neighbors")
+    if rule.sees_lift:
+        raise NotApplicable("the neighbors of a point depend on its lift")
+    points = clouds.points.masked_fill(~clouds.mask[..., None], 0)
+    lifted = Lifted(network.space.section(points), points)
+    chosen = rule(network.space, lifted, clouds.mask, fixed=True)
+    number = torch.arange(clouds.mask.numel(), dtype=points.dtype).view(*clouds.mask.shape, 1)
+    target, source = chosen.pull_targets(number), chosen.pull_sources(number)
+    weight = chosen.restrict(torch.ones_like(target[None, ..., 0]))[0]
+    if not ((weight == 0) | (weight == 1)).all():
+        raise NotApplicable("the rule weighs the pairs, and edges have no weights")
+    edges = torch.stack((source, target))[..., 0].long()
+    exists = clouds.mask.flatten()[edges].all(0) & (weight == 1)
+    return edges[:, exists]
+
+
+def _check_static(network: Network) -> None:
     rule = network.neighborhood
     if isinstance(rule, Radius) and rule.layout == "sparse":
         raise NotApplicable("the number of pairs depends on the data")
 
 
-def _layers(network: LieTransformer) -> list[LieAttention]:
+def _layers(network: Network) -> list[LieAttention]:
     return [module for module in network.modules() if isinstance(module, LieAttention)]
 
 
@@ -334,5 +397,7 @@ def _gradients(output: Tensor, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]
 def _require_same(actual: Tensor, expected: Tensor, what: str, **inputs: Tensor) -> None:
     if actual.shape != expected.shape:
         fail(f"{what}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}", **inputs)
+    if not expected.numel():
+        return
     scale = expected.detach().abs().max().clamp(min=1)
     require_close(actual.flatten(), expected.flatten(), _TOLERANCE * scale, 1, what, **inputs)

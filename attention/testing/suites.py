@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from attention.network import LieTransformer
+from attention.interface import Network
 from attention.testing.laws import NETWORK_LAWS, NetworkLaw, NotApplicable
 from liegroups.testing import LawResult, LawViolation, formula
 
 
 def network_suite(
-    make: Callable[[], LieTransformer],
+    make: Callable[[], Network],
     *,
     seeds: int = 1,
     skip: Mapping[str, str] | None = None,
@@ -34,6 +34,7 @@ def network_suite(
         ValueError: If ``skip`` names an unknown law or gives no reason.
 
     Example:
+        >>> from attention import LieTransformer
         >>> from liegroups import T3
         >>> small = dict(width=8, heads=2, layers=1)
         >>> TestT3 = network_suite(lambda: LieTransformer(T3(), 3, 1, **small))
@@ -51,7 +52,7 @@ def network_suite(
 
 
 def check_network(
-    make: Callable[[], LieTransformer],
+    make: Callable[[], Network],
     *,
     seeds: int = 1,
     skip: Mapping[str, str] | None = None,
@@ -67,9 +68,11 @@ def check_network(
         One result a law, in the order of ``NETWORK_LAWS``.
 
     Raises:
-        ValueError: If ``skip`` names an unknown law or gives no reason.
+        ValueError: If ``skip`` names an unknown law or gives no reason, or what ``make()`` builds
+            is not an ``attention.Network`` with all its attributes.
     """
     reasons, results = _checked(skip), []
+    _built(make, 0)
     for law in NETWORK_LAWS:
         passed: bool | None = True
         message = ""
@@ -88,13 +91,25 @@ def check_network(
     return results
 
 
-def _built(make: Callable[[], LieTransformer], seed: int) -> LieTransformer:
+def _built(make: Callable[[], Network], seed: int) -> Network:
     torch.manual_seed(seed)
-    return make().double().eval()
+    network = make()
+    if not isinstance(network, Network):
+        raise ValueError(
+            "make() builds a network, a subclass of attention.Network; got "
+            f"{type(network).__name__}."
+        )
+    for name in ("space", "in_features", "out_features", "is_per_point"):
+        if not hasattr(network, name):
+            raise ValueError(
+                f"{type(network).__name__} does not set {name}; a subclass of attention.Network "
+                "sets space, in_features, out_features and is_per_point."
+            )
+    return network.double().eval()
 
 
 def _method(
-    law: NetworkLaw, make: Callable[[], LieTransformer], seeds: int, reason: str | None
+    law: NetworkLaw, make: Callable[[], Network], seeds: int, reason: str | None
 ) -> Callable[[Any], None]:
     def test(self: Any) -> None:
         if reason is not None:

@@ -177,6 +177,12 @@ MISTAKES: dict[str, str] = {
         lg.testing.lie_group_suite(lg.SE3(), skip={"log_inverts_exp": " "})
         attention.testing.network_suite(lambda: None, skip={"it_is_nice": "because"})
         attention.testing.network_suite(lambda: None, skip={"copies_are_equal": ""})
+        attention.testing.check_network(lambda: torch.nn.Linear(3, 1))
+        class Mine(attention.Network):
+        ...     equivariance = lg.Equivariance.EXACT
+        ...     def forward(self, features, points, mask=None, *, edges=None, generator=None):
+        ...         return features.sum(1)
+        ... attention.testing.check_network(Mine)
         lg.testing.commutation_error(lambda x: x, lambda x: x, lambda y: y.mT, torch.zeros(5, 3))
         lg.testing.commutation_error(lambda x: x / 0, lambda x: x, lambda y: y, torch.zeros(5, 3))
         lg.testing.equivariance_error(lambda x: x, lg.SE3(), torch.zeros(5, 3), elements=torch.zeros(0, 4, 4))

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from attention import LieTransformer, PointHead
+from attention import AllPairs, LieTransformer, Nearest, PointHead
+from attention.steerable import ChannelwiseTransformer, SteerableTransformer
 from attention.testing import NETWORK_LAWS, check_network, network_suite
 from attention.testing import laws as law_module
-from liegroups import SE3, T3, Distance, Haar, RelativePose
+from liegroups import SE3, T3, Distance, E, Haar, RelativePose
 from liegroups.testing import LawViolation
 
 LAWS = {law.__name__: law for law in NETWORK_LAWS}
@@ -118,6 +119,86 @@ class CannotBePickled(Broken):
         self.function = lambda x: x
 
 
+class ForgetsEdges(Broken):
+    def forward(self, features, points, mask=None, *, edges=None, generator=None):
+        return super().forward(features, points, mask, generator=generator)
+
+
+class SwapsTheEndsOfEdges(Broken):
+    def __init__(self):
+        super().__init__(neighborhood=Nearest(2))
+
+    def forward(self, features, points, mask=None, *, edges=None, generator=None):
+        edges = None if edges is None else edges.flip(0)
+        return super().forward(features, points, mask, edges=edges, generator=generator)
+
+
+class DrawsFromElsewhere(Broken):
+    def forward(self, features, points, mask=None, *, edges=None, generator=None):
+        output = super().forward(features, points, mask, edges=edges, generator=generator)
+        return output if generator is None else output + torch.randn_like(output)
+
+
+class Steerable(SteerableTransformer):
+    def __init__(self, group=E(3), pooling="none"):  # noqa: B008
+        super().__init__(
+            "2x0e + 1x1o",
+            "1x0e + 1x1o",
+            group=group,
+            types=[0, 1],
+            channels=4,
+            layers=2,
+            heads=2,
+            norm=True,
+            neighborhood=AllPairs(loops=False),
+            pooling=pooling,
+        )
+
+
+class TurnsVectorsBack(Steerable):
+    def move(self, g, output):
+        scalars, vectors = output.split([1, 3], -1)
+        return torch.cat((scalars, vectors @ g[:3, :3]), -1)
+
+
+class TakesVectorsForScalars(Steerable):
+    def move_features(self, g, features):
+        return features
+
+
+class TakesVectorsForPseudovectors(Steerable):
+    def move(self, g, output):
+        return super().move(g.det() * g, output)
+
+
+class CentersVectorsByComponent(Steerable):
+    def forward(self, features, points, mask=None, **options):
+        output = super().forward(features, points, mask, **options)
+        scalars, vectors = output.split([1, 3], -1)
+        return torch.cat((scalars, vectors - vectors.mean(-1, keepdim=True)), -1)
+
+
+class CentersOnPadding(Steerable):
+    def forward(self, features, points, mask=None, **options):
+        output = super().forward(features, points, mask, **options)
+        output = output - output.mean(1, keepdim=True)
+        return output if mask is None else output.masked_fill(~mask[..., None], 0)
+
+
+class IgnoresEdgesOfSteerable(Steerable):
+    def forward(self, features, points, mask=None, *, edges=None, generator=None):
+        return super().forward(features, points, mask, generator=generator)
+
+
+class SeesTheFirstCoordinate(ChannelwiseTransformer):
+    def __init__(self):
+        super().__init__(2, 1, Distance(), max_degree=1, channels=4, layers=2, heads=2)
+
+    def forward(self, features, points, mask=None, **options):
+        along = torch.diff(points[..., :1], dim=1, append=points[:, :1, :1])
+        return super().forward(features + 0.01 * along, points, mask, **options)
+
+
 BROKEN = [
     ("equivariance_is_of_the_stated_kind", SeesTheOrigin),
     ("equivariance_is_of_the_stated_kind", SeesTheOriginOnAverage),
@@ -125,6 +206,17 @@ BROKEN = [
     ("padding_changes_nothing", SeesPadding),
     ("batching_changes_nothing", SeesItsNeighborsInTheBatch),
     ("evaluation_repeats_itself", IsRandom),
+    ("equivariance_is_of_the_stated_kind", TurnsVectorsBack),
+    ("equivariance_is_of_the_stated_kind", TakesVectorsForScalars),
+    ("equivariance_is_of_the_stated_kind", TakesVectorsForPseudovectors),
+    ("equivariance_is_of_the_stated_kind", CentersVectorsByComponent),
+    ("equivariance_is_of_the_stated_kind", SeesTheFirstCoordinate),
+    ("padding_changes_nothing", CentersOnPadding),
+    ("batching_changes_nothing", CentersOnPadding),
+    ("edges_take_the_place_of_the_rule", ForgetsEdges),
+    ("edges_take_the_place_of_the_rule", SwapsTheEndsOfEdges),
+    ("edges_take_the_place_of_the_rule", IgnoresEdgesOfSteerable),
+    ("the_generator_decides_what_is_drawn", DrawsFromElsewhere),
     ("few_points_are_enough", DividesByDistance),
     ("derivatives_are_right", HasNoSecondDerivative),
     ("backends_agree", DependsOnTheBackend),
@@ -153,6 +245,11 @@ def test_every_law_has_a_broken_network():
 def test_a_law_passes_what_is_right():
     results = check_network(lambda: Broken(T3(), head=PointHead))
     assert [r.name for r in results if r.passed is not True] == []
+
+
+def test_a_law_passes_what_is_right_and_steerable():
+    results = check_network(Steerable, skip={"it_compiles": "slow", "it_exports": "slow"})
+    assert [r.name for r in results if r.passed is False] == []
 
 
 def test_results_name_the_law_and_the_finding():
