@@ -21,7 +21,7 @@ import attention.testing
 import liegroups
 from _ext.tables import inline, link, table
 from liegroups import testing
-from tasks.cli import CLASS_KEYS
+from tasks.parser import CLASS_KEYS
 
 ROOT = Path(__file__).resolve().parents[2]
 
