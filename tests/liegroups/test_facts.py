@@ -199,7 +199,9 @@ def test_fake_tensors_leave_the_constants_alone(first):
         assert type(found) is torch.Tensor
 
 
-@pytest.mark.parametrize("mode", [lambda: torch.device("meta"), torch.inference_mode], ids=["meta", "inference"])
+@pytest.mark.parametrize(
+    "mode", [lambda: torch.device("meta"), torch.inference_mode], ids=["meta", "inference"]
+)
 def test_other_modes_leave_the_constants_alone(mode, request):
     group = Fresh(request.node.name)
     a = torch.linspace(-1, 1, 30).reshape(5, 6)
