@@ -129,7 +129,7 @@ class TaskModel(LightningModule, ABC):
             **kwargs: Settings that take the place of those of the checkpoint.
 
         Raises:
-            UserError: See :func:`tasks.run.checkpoint.load_model`.
+            UserError: See ``tasks.run.checkpoint.load_model``.
         """
         if hparams_file is not None or strict is False:
             raise ValueError("hparams_file and strict: the checkpoint alone says what it is.")

@@ -47,7 +47,7 @@ class Calculator(ASECalculator):
 
     Raises:
         UserError: If the path is neither, or the checkpoint cannot be read or built; see
-            :func:`tasks.run.checkpoint.load_model`.
+            ``tasks.run.checkpoint.load_model``.
 
     Example:
         >>> from ase.build import molecule
@@ -142,7 +142,7 @@ def load_energies(path: Path, trust: Trust | None = None) -> MD17Model:
         trust: What the checkpoint may name besides our own classes.
 
     Raises:
-        UserError: See :func:`tasks.run.checkpoint.load_model`.
+        UserError: See ``tasks.run.checkpoint.load_model``.
     """
     checkpoint = RunFolder(path).weights if path.is_dir() else path
     if not checkpoint.is_file():

@@ -174,7 +174,7 @@ def load_networks(
         trust: What the checkpoints may name besides our own classes.
 
     Raises:
-        UserError: One cannot be read or built; see :func:`tasks.run.checkpoint.load_model`.
+        UserError: One cannot be read or built; see ``tasks.run.checkpoint.load_model``.
         ValueError: One is not a checkpoint of molecules, or their targets or elements differ.
     """
     networks: list[QM9Model] = []
