@@ -7,9 +7,9 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 __all__ = ["USER_ERRORS", "UserError"]
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A mistake in what the user gave; its text is all that the user needs to see."""
 
 
-USER_ERRORS = (UserError, ValueError, OSError, ImportError, MisconfigurationException)
+USER_ERRORS = (ValueError, OSError, ImportError, MisconfigurationException)
 """Errors whose text says what the user can do."""

@@ -129,8 +129,10 @@ def read_checkpoint(path: Path, what: str = "ckpt_path") -> Checkpoint:
     except OSError as error:
         raise UserError(f"{what}: {path} cannot be read: {error.strerror or error}.") from error
     if not archive:
-        reason = "damaged: its end is missing" if begins else "not a checkpoint, but another file"
-        raise UserError(f"{what}: {path} is {reason} ({path.stat().st_size:,} bytes). {_GIVE}")
+        reason = "it is damaged, its end is missing" if begins else "it is another file"
+        raise UserError(
+            f"{what}: {path} is not a checkpoint: {reason} ({path.stat().st_size:,} bytes). {_GIVE}"
+        )
     try:
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=False)
     except pickle.UnpicklingError as error:
