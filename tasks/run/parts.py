@@ -37,7 +37,7 @@ def identities(*columns: npt.NDArray[Any]) -> Ids:
 
     Example:
         >>> one, other, again = identities(np.array([0.5, 0.25, 0.5]))
-        >>> one == again, one == other
+        >>> bool(one == again), bool(one == other)
         (True, False)
     """
     flat = [

@@ -37,8 +37,11 @@ def commands():
     """Page and words of every command, with lines that end on a backslash joined."""
     for page, kind, text in blocks():
         if kind in ("", "console", "sh"):
-            for line in text.replace("\\\n", " ").splitlines():
-                line = line.strip().removeprefix("$ ")
+            lines = [line.strip() for line in text.replace("\\\n", " ").splitlines()]
+            if any(line.startswith("$ ") for line in lines):  # What is printed is beside it.
+                lines = [line for line in lines if line.startswith("$ ")]
+            for line in lines:
+                line = line.removeprefix("$ ")
                 if line:
                     yield page, shlex.split(line, comments=True)
 
