@@ -190,7 +190,10 @@ class TaskCLI(LightningCLI):
         trust = self.request.trust or Trust.of([], names_in([yaml.safe_dump(self._dumped())]))
         trust.check({"model": trained}, str(path))
         with reading(trust):
-            before = self._parser(command).parse_object({"model": trained})
+            # Upon the other settings, of which some have no default.
+            before = self._parser(command).parse_object(
+                {"model": trained}, self.config[command].clone()
+            )
         refuse_changes(
             differences(
                 {"model": self._resolved(before)["model"]},
