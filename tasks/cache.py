@@ -75,9 +75,9 @@ def writing_only_below(*folders: str | Path) -> Iterator[None]:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as run, writing_only_below(run):
-        ...     write_atomic(Path("/tmp/elsewhere.txt"), b"")
+        ...     write_atomic(Path("elsewhere.txt"), b"")
         Traceback (most recent call last):
-        PermissionError: /tmp/elsewhere.txt is not written: files may be written below ... only
+        PermissionError: elsewhere.txt is not written: files may be written below ... only
     """
     token = _allowed.set((*_allowed.get(), tuple(Path(f).expanduser().resolve() for f in folders)))
     try:

@@ -81,7 +81,7 @@ GOOD = {
     "change",
     [
         {"command": "python /home/me/qm9.py"},
-        {"command": "python qm9.py --cache-dir=/tmp/x"},
+        {"command": "python qm9.py --cache-dir=/folder/x"},
         {"command": "python qm9.py --data.source '{folder: ~/archive}'"},
         {"command": ""},
         {"commit": "main"},

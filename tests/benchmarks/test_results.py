@@ -28,7 +28,9 @@ def module(monkeypatch, tmp_path):
     import _results
 
     monkeypatch.setattr(_results, "ROOT", tmp_path)
-    monkeypatch.setattr(sys, "argv", [str(FOLDER / "qm9.py"), "compare", "--cache-dir", "/tmp/x"])
+    monkeypatch.setattr(
+        sys, "argv", [str(FOLDER / "qm9.py"), "compare", "--cache-dir", "/folder/x"]
+    )
     return _results
 
 
