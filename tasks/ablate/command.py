@@ -19,11 +19,12 @@ from tasks.ablate import report
 from tasks.ablate.grid import Axis
 from tasks.ablate.runs import LOG, Job, check
 from tasks.ablate.store import Row, Store
-from tasks.ablate.study import Study, read_yaml
+from tasks.ablate.study import Study
 from tasks.ablate.workers import Cluster, Processes, Workers
 from tasks.cache import write_atomic
 from tasks.cli import find_config, silence_noise
 from tasks.errors import UserError
+from tasks.run.settings import read_mapping
 
 _DESCRIPTION = """\
 Train with every combination of settings, several at a time, and compare the results.
@@ -111,7 +112,7 @@ def _read(args: list[str]) -> tuple[Namespace, Study]:
         parsed = tuple(Axis.parse(name, value) for name, value in axes)
         config = find_config(given.config)
         study = Study(config.stem, config, axes=parsed)
-    read_yaml("config", study.config)
+    read_mapping("config", study.config)
     study = replace(study, settings=_override(study.settings, _joined(rest)))
     columns = _mapping("columns", given.columns)
     study = replace(study, columns=columns or study.columns, spread=given.spread or study.spread)

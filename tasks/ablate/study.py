@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tasks.ablate.grid import Axis, Run, argument, combine
 from tasks.cli import TASKS
 from tasks.provenance import FIELDS
+from tasks.run.settings import read_mapping
 
 _KEYS = ("config", "settings", "grid", "columns", "spread", "notes")
 _RESERVED = ("config", "run", "resume", "ckpt_path", "print_config", "help")
@@ -81,7 +80,7 @@ class Study:
         named = [text for text in self.settings if text.startswith("--task=")]
         if named:
             return named[-1].partition("=")[2]
-        return str(read_yaml("config", self.config).get("task", TASKS[0]))
+        return str(read_mapping("config", self.config).get("task", TASKS[0]))
 
     def arguments(self, run: Run) -> list[str]:
         """The arguments of ``lie-attention fit`` for a run."""
@@ -90,7 +89,7 @@ class Study:
     @property
     def identity(self) -> dict[str, Any]:
         """What the runs depend on, as JSON has it; two studies that agree in it have equal runs."""
-        content = read_yaml("config", self.config)
+        content = read_mapping("config", self.config)
         grid = {
             axis.name: {str(choice.label): dict(choice.settings) for choice in axis.choices}
             for axis in self.axes
@@ -109,7 +108,7 @@ class Study:
         Raises:
             ValueError: If the file is not such a study.
         """
-        given = read_yaml("study", path)
+        given = read_mapping("study", path)
         unknown = [str(key) for key in given if key not in _KEYS]
         if unknown:
             raise ValueError(
@@ -154,28 +153,6 @@ class Study:
         else:
             axes = (*self.axes, axis)
         return replace(self, axes=axes)
-
-
-def read_yaml(what: str, path: Path) -> dict[str, Any]:
-    """Read a mapping from a YAML file.
-
-    Args:
-        what: What the file is given as, for errors.
-        path: The file.
-
-    Raises:
-        ValueError: If there is no such file, or it holds no mapping.
-    """
-    if not path.is_file():
-        raise ValueError(f"{what}: there is no file {path}.")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        text = " ".join(str(error).split())
-        raise ValueError(f"{what}: {path} is not a YAML file: {text}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{what}: {path} holds no settings.")
-    return content
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
