@@ -85,13 +85,18 @@ class Network(nn.Module, ABC):
             mask: Booleans ``(batch, points)``, True for points that exist; all when absent.
                 What stands at the others never changes the result.
             edges: Integers ``(2, edges)``, sources above targets, to use in place of the
-                neighborhood's rule; point n of cloud b is number b · points + n.
+                neighborhood's rule; point n of cloud b is number b · points + n. Of lifted points,
+                the lifts of neighbors are neighbors.
             generator: Draw what is random from this source of randomness, in either mode. A network
                 in which nothing is has no use for it.
 
         Returns:
             Outputs ``(batch, points, ...)``, zero at points that do not exist, where
             ``is_per_point``; else ``(batch, ...)``.
+
+        Raises:
+            ValueError: If the shapes do not fit, a cloud is empty, a point is not finite, or the
+                edges name other points.
         """
 
     def move_features(self, g: Tensor, features: Tensor) -> Tensor:

@@ -157,26 +157,6 @@ class LieTransformer(Network):
         edges: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Predict.
-
-        Args:
-            features: Input features ``(batch, points, in_features)``.
-            points: Points of the space ``(batch, points, point_dim)``.
-            mask: Booleans ``(batch, points)``, True for points that exist; all when absent.
-                What stands at the others never changes the result.
-            edges: Integers ``(2, edges)``, sources above targets, to use in place of the
-                neighborhood's rule; point n of cloud b is number b · points + n. The lifts of
-                neighbors are neighbors.
-            generator: Draw the lift, and random neighbors, from this source of randomness, in
-                either mode.
-
-        Returns:
-            Outputs ``(batch, out_features)``, or what the head gives.
-
-        Raises:
-            ValueError: If the shapes do not fit, a cloud is empty, a point is not finite, or the
-                edges name other points.
-        """
         check_clouds(self.space, self.in_features, features, points, mask)
         if mask is not None:
             points = points.masked_fill(~mask[..., None], 0)

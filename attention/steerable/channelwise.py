@@ -124,23 +124,10 @@ class ChannelwiseTransformer(Network):
         edges: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Predict.
+        """Predict, as :meth:`attention.Network.forward` says.
 
-        Args:
-            features: Scalar features ``(batch, points, in_features)``.
-            points: Positions ``(batch, points, 3)``, in the unit of the neighborhood.
-            mask: Booleans ``(batch, points)``, True for points that exist; all when absent.
-            edges: Integers ``(2, edges)``, sources above targets, to use in place of the
-                neighborhood's rule; point n of cloud b is number b · points + n.
-            generator: Draw random neighbors from this source of randomness, in either mode.
-
-        Returns:
-            Scalars ``(batch, points, out_features)``, zero at points that do not exist, or
-            ``(batch, out_features)`` when pooled.
-
-        Raises:
-            ValueError: If the shapes do not fit, a cloud is empty, a point is not finite, or the
-                edges name other points.
+        Features are scalars, points in the unit of the neighborhood, and outputs scalars at each
+        point, ``(batch, points, out_features)``, or pooled, ``(batch, out_features)``.
         """
         check_clouds(self.space, self.in_features, features, points, mask)
         if mask is not None:

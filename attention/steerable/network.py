@@ -181,24 +181,11 @@ class SteerableTransformer(Network):
         edges: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Predict.
+        """Predict, as :meth:`attention.Network.forward` says.
 
-        Args:
-            features: ``(batch, points, irreps_in.dim)``, in the order of ``irreps_in``; vectors as
-                (x, y, z).
-            points: ``(batch, points, 3)``.
-            mask: Booleans ``(batch, points)``, True for points that exist; all when absent.
-            edges: Integers ``(2, edges)``, sources above targets, to use in place of the
-                neighborhood's rule; point n of cloud b is number b · points + n.
-            generator: Draw random neighbors from this source of randomness, in either mode.
-
-        Returns:
-            ``(batch, points, irreps_out.dim)``, zero at points that do not exist, or
-            ``(batch, irreps_out.dim)`` when pooled.
-
-        Raises:
-            ValueError: If the shapes do not fit, a cloud is empty, a point is not finite, or the
-                edges name other points.
+        Features are ``(batch, points, irreps_in.dim)``, in the order of ``irreps_in`` with vectors
+        as (x, y, z); outputs ``(batch, points, irreps_out.dim)``, or ``(batch, irreps_out.dim)``
+        when pooled.
         """
         check_clouds(self.space, self.in_features, features, points, mask)
         if mask is not None:
