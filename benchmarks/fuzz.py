@@ -57,6 +57,7 @@ from _results import ROOT
 
 from tasks import cli
 from tasks.provenance import provenance
+from tasks.task_cli import TASKS, TaskCLI
 
 MEMORY = 8 * 2**30
 """Bytes of address space of a case."""
@@ -273,7 +274,7 @@ _HUGE = (10**6, 10**9, 2**31, 2**63, 10**30)
 def class_names() -> list[str]:
     """Names of classes that some key takes, and of some that none does."""
     found = {"torch.nn.Linear", "builtins.dict", "pathlib.Path", "nowhere.Nothing", "os.getcwd"}
-    for package in ("liegroups", "attention", *(f"tasks.{task}" for task in cli.TASKS)):
+    for package in ("liegroups", "attention", *(f"tasks.{task}" for task in TASKS)):
         module = import_module(package)
         for name in module.__all__:
             each = getattr(module, name)
@@ -522,7 +523,7 @@ def _stop_after_some_steps() -> None:
 
     Strategy.training_step = counted(Strategy.training_step)  # type: ignore[method-assign]
     Strategy.validation_step = counted(Strategy.validation_step)  # type: ignore[method-assign]
-    cli.TaskCLI.after_fit = lambda self: None  # type: ignore[method-assign]
+    TaskCLI.after_fit = lambda self: None  # type: ignore[method-assign]
     # What would take minutes, or a network.
     import_module("tasks.md17.xtb").XTB.load = alone
     import_module("tasks.md17.archive").fetch_archive = unreachable
@@ -713,10 +714,8 @@ def write(path: Path, rows: list[dict[str, Any]], absurd: list[dict[str, str]]) 
             *absurd,
         ],
     }
-    content["rows"].sort(key=lambda row: cli.TASKS.index(row["task"]))
-    content["accepted_absurd"].sort(
-        key=lambda each: (cli.TASKS.index(each["task"]), *each.values())
-    )
+    content["rows"].sort(key=lambda row: TASKS.index(row["task"]))
+    content["accepted_absurd"].sort(key=lambda each: (TASKS.index(each["task"]), *each.values()))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
@@ -726,7 +725,7 @@ def main() -> None:
     add = parser.add_argument
     add("--cases", type=int, default=500, help="of all tasks together")
     add("--seed", type=int, default=0)
-    add("--task", nargs="+", choices=cli.TASKS, default=list(cli.TASKS))
+    add("--task", nargs="+", choices=TASKS, default=list(TASKS))
     add("--seconds", type=int, default=30, help="of the processor, for one case")
     add("--results", type=Path, default=ROOT / "results/reliability/fuzz.json")
     add("--sound", action="store_true", help="run the configurations as they are")
@@ -742,7 +741,7 @@ def main() -> None:
         if settings.verbose or line.split()[0] not in ("refused", "accepted"):
             print(line, flush=True)
 
-    each = -(-settings.cases // len(cli.TASKS))
+    each = -(-settings.cases // len(TASKS))
     numbers = {task: range(each) for task in settings.task}
     tallies, absurd = fuzz(settings.task, numbers, settings.seed, settings.seconds, report)
     made_by = provenance(["benchmarks/fuzz.py", *sys.argv[1:]], "python")

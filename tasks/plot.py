@@ -9,8 +9,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from tasks.cli import TASKS
 from tasks.errors import UserError
+from tasks.task_cli import TASKS
 
 Picture = Callable[..., Path]
 

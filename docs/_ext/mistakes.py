@@ -420,6 +420,7 @@ ELSEWHERE: dict[str, str] = {
     "tasks.base": "it takes a trainer: `tests/tasks/test_cli.py`",
     "tasks.check_group": "an extra that is missing: `tests/tasks/test_check_group.py`",
     "tasks.cli": "it takes a finished run: `tests/tasks/test_cli.py`",
+    "tasks.task_cli": "it takes a finished run: `tests/tasks/test_cli.py`",
     "tasks.dynamics.integrators": "steps that cannot be small enough: "
     "`tests/tasks/dynamics/test_integrators.py`",
     "tasks.dynamics.model": _RUN + "`tests/tasks/dynamics/test_model.py`",

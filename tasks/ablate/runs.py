@@ -21,12 +21,13 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from tasks.cache import write_atomic
-from tasks.cli import TaskCLI, launch, silence_noise
+from tasks.cli import launch, silence_noise
 from tasks.errors import USER_ERRORS, UserError
 from tasks.provenance import machine
 from tasks.run.folder import RunFolder, locked, refuse_links
 from tasks.run.request import Request
 from tasks.run.trust import names_in
+from tasks.task_cli import TaskCLI
 
 PROGRESS = "progress.json"
 LOG = "log.txt"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.ablate.grid import Axis, Run, argument, combine
-from tasks.cli import TASKS
 from tasks.provenance import FIELDS
 from tasks.run.settings import read_mapping
+from tasks.task_cli import TASKS
 
 _KEYS = ("config", "settings", "grid", "columns", "spread", "notes")
 _RESERVED = ("config", "run", "resume", "ckpt_path", "print_config", "help")

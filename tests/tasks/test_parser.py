@@ -13,8 +13,9 @@ from jsonargparse import ArgumentParser
 from jsonargparse._typehints import ActionTypeHint, get_all_subclass_paths, get_class_types
 
 from tasks.ablate.grid import Axis
-from tasks.cli import TASKS, main
+from tasks.cli import main
 from tasks.parser import CLASS_KEYS, Parser
+from tasks.task_cli import TASKS
 
 OURS = ("liegroups.", "attention.", "tasks.")
 NEEDED = {

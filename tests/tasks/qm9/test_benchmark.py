@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.cli import TaskCLI, launch
+from tasks.cli import launch
+from tasks.task_cli import TaskCLI
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "benchmarks/qm9.py"
