@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from unittest.mock import patch
 
-from jsonargparse import _common, set_parsing_settings
+from jsonargparse import _common, _typehints, set_parsing_settings
 
 from tasks.errors import UserError
 
@@ -151,7 +151,11 @@ def reading(trust: Trust | None) -> Iterator[None]:
         trust: What the files of a run may name; without it, the user's own configuration is read,
             which may name what a setting accepts, and is kept from the obvious mischief alone.
     """
-    with patch.dict(_common.parsing_settings):
+    # Where a setting has no type, a class is neither built nor, to look at its settings, imported.
+    with (
+        patch.dict(_common.parsing_settings),
+        patch.object(_typehints, "adapt_classes_any", lambda value, *_, **__: value),
+    ):
         set_parsing_settings(
             instantiate_subclass_spec_in_any=False,
             config_read_mode_fsspec_enabled=False,
