@@ -55,7 +55,19 @@ M = TypeVar("M", bound=LightningModule)
 
 
 class Diverged(ValueError):
-    """The weights of a training are not finite any more."""
+    """The weights of a training are not finite any more.
+
+    Args:
+        epoch: The epoch.
+        folder: Where the weights before are.
+    """
+
+    def __init__(self, epoch: int, folder: Path) -> None:
+        super().__init__(
+            f"the training diverged in epoch {epoch}: the weights are not finite. Those before are "
+            f"in {folder}; start again with a lower model.learning_rate, or with gradients clipped "
+            "by trainer.gradient_clip_val."
+        )
 
 
 class RunCheckpoints(TorchCheckpointIO):
@@ -84,12 +96,7 @@ class RunCheckpoints(TorchCheckpointIO):
         """
         for key in ("state_dict", "current_model_state", "optimizer_states"):
             if not all(tensor.isfinite().all() for tensor in _tensors(checkpoint.get(key))):
-                raise Diverged(
-                    f"the training diverged in epoch {checkpoint.get('epoch', 0)}: the weights are "
-                    f"not finite. Those before are in {Path(path).parent}; start again with a "
-                    "lower model.learning_rate, or with gradients clipped by "
-                    "trainer.gradient_clip_val."
-                )
+                raise Diverged(checkpoint.get("epoch", 0), Path(path).parent)
         refuse_links(self.folder.path, Path(path))
         content = io.BytesIO()
         torch.save({**checkpoint, _OURS: {"format": FORMAT, "version": version()}}, content)

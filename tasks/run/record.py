@@ -135,12 +135,7 @@ class Record(Callback):
             Diverged: The weights are not finite any more; no checkpoint is written of them.
         """
         if not all(weight.isfinite().all() for weight in pl_module.parameters()):
-            raise Diverged(
-                f"the training diverged in epoch {trainer.current_epoch}: the weights are not "
-                f"finite. Those before are in {self.folder.path / 'checkpoints'}; start again "
-                "with a lower model.learning_rate, or with gradients clipped by "
-                "trainer.gradient_clip_val."
-            )
+            raise Diverged(trainer.current_epoch, self.folder.path / LAST.parent)
         row = {"epoch": float(trainer.current_epoch + 1), "seconds": self.seconds}
         for name, value in trainer.callback_metrics.items():
             if self._validated or not name.startswith("val/"):
