@@ -41,11 +41,12 @@ LOCATION = "kernel.init_args.location.init_args.hidden"
 NEED_OBJECTS = {
     "DirectProduct",
     "FiniteSubgroup",
+    "GeneratedGroup",
     "GivenElements",
     "MatrixSubgroup",
     "SemidirectProduct",
 }
-"""Classes that cannot be built from plain settings."""
+"""Classes that cannot be built from plain settings, of all that another test may have imported."""
 
 
 for package in ("liegroups", "attention", "attention.steerable", *(f"tasks.{t}" for t in TASKS)):

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tasks.cli import main
+
 CONFIG = {
     "task": "md17",
     "model": {
@@ -35,3 +37,29 @@ def config(tmp_path, monkeypatch):
     old = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, old)
+
+
+@pytest.fixture
+def go():
+    """Give a command."""
+    return lambda *args: main([str(arg) for arg in args])
+
+
+@pytest.fixture
+def fit(go):
+    """Train."""
+    return lambda *args: go("fit", "--config=config.yaml", *args)
+
+
+@pytest.fixture
+def refused(go, capsys):
+    """Give a command that must be refused; its message."""
+
+    def give(*args):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            go(*args)
+        assert left.value.code == 1
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    return give

@@ -12,26 +12,9 @@ import pytest
 import torch
 import yaml
 
-from tasks.cli import main
 from tasks.errors import UserError
 from tasks.md17 import MD17Model
 from tasks.run.folder import Busy, RunFolder, free_file, free_name
-
-
-def fit(*args):
-    main(["fit", "--config=config.yaml", *args])
-
-
-def go(*args):
-    main(list(args))
-
-
-def refused(capsys, *args):
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as left:
-        main(list(args))
-    assert left.value.code == 1
-    return capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def content(folder):
@@ -50,7 +33,7 @@ def last(folder):
 # ---- a copy, a move, a mount -----------------------------------------------------------------
 
 
-def test_resuming_a_copy_changes_the_copy_alone():
+def test_resuming_a_copy_changes_the_copy_alone(fit, go):
     fit("--run=a", "--trainer.max_epochs=2")
     shutil.copytree("a", "b")
     before = content("a")
@@ -60,7 +43,7 @@ def test_resuming_a_copy_changes_the_copy_alone():
     assert len(json.loads(Path("b/metrics.json").read_text())["history"]) == 3
 
 
-def test_a_run_that_was_moved_goes_on_where_it_is_and_keeps_its_best_weights(monkeypatch):
+def test_a_run_that_was_moved_goes_on_where_it_is_and_keeps_its_best_weights(monkeypatch, fit, go):
     fit("--run=old", "--trainer.max_epochs=2", "--trainer.check_val_every_n_epoch=1")
     best = torch.load("old/checkpoints/best.ckpt", weights_only=True)["state_dict"]
     Path("elsewhere").mkdir()
@@ -81,7 +64,7 @@ def test_a_run_that_was_moved_goes_on_where_it_is_and_keeps_its_best_weights(mon
     assert all(torch.equal(kept[name], value) for name, value in best.items())
 
 
-def test_what_is_written_in_a_run_does_not_say_where_it_is():
+def test_what_is_written_in_a_run_does_not_say_where_it_is(fit, go):
     fit("--run=a", "--trainer.max_epochs=2")
     shutil.copytree("a", "b")
     settings = yaml.safe_load(Path("b/config.yaml").read_text())
@@ -96,7 +79,7 @@ def test_what_is_written_in_a_run_does_not_say_where_it_is():
     assert last("b")["epoch"] == 2 and Path("b/predictions.csv").exists()
 
 
-def test_nothing_of_a_run_names_the_folder_that_it_was_made_in(tmp_path):
+def test_nothing_of_a_run_names_the_folder_that_it_was_made_in(tmp_path, fit):
     fit("--run=a", "--trainer.max_epochs=1")
     for path in (Path("a/config.yaml"), Path("a/metrics.json")):
         assert str(tmp_path) not in path.read_text()
@@ -105,20 +88,20 @@ def test_nothing_of_a_run_names_the_folder_that_it_was_made_in(tmp_path):
 # ---- what is there stays ---------------------------------------------------------------------
 
 
-def test_a_training_from_the_weights_of_a_run_leaves_that_run(capsys):
+def test_a_training_from_the_weights_of_a_run_leaves_that_run(fit, refused):
     fit("--run=a", "--trainer.max_epochs=2")
     before = content("a")
     fit("--ckpt_path=a/checkpoints/best.ckpt", "--run=b", "--trainer.max_epochs=4")
     assert content("a") == before
     assert Path("b/metrics.json").exists()
     message = refused(
-        capsys, "fit", "--config=config.yaml", "--ckpt_path=a/checkpoints/best.ckpt", "--run=a"
+        "fit", "--config=config.yaml", "--ckpt_path=a/checkpoints/best.ckpt", "--run=a"
     )
     assert "holds a run already" in message
     assert content("a") == before
 
 
-def test_two_trainings_in_one_second_have_two_folders():
+def test_two_trainings_in_one_second_have_two_folders(fit):
     for _ in range(2):
         fit("--trainer.max_epochs=1")
     names = sorted(path.name for path in Path("runs").iterdir())
@@ -128,16 +111,16 @@ def test_two_trainings_in_one_second_have_two_folders():
     assert len(set(made)) == 16
 
 
-def test_two_runs_at_once_are_refused(capsys):
+def test_two_runs_at_once_are_refused(fit, refused):
     fit("--run=a", "--trainer.max_epochs=1")
     shutil.copytree("a", "b")
     before = content("a"), content("b")
-    message = refused(capsys, "test", "--run=a", "--run=b")
+    message = refused("test", "--run=a", "--run=b")
     assert "given 2 times: a, b" in message
     assert (content("a"), content("b")) == before
 
 
-def test_a_test_with_other_settings_writes_beside_the_figures_of_the_run():
+def test_a_test_with_other_settings_writes_beside_the_figures_of_the_run(fit, go):
     fit("--run=a", "--trainer.max_epochs=2")
     before = content("a")
     go("test", "--run=a", "--data.test_frames=3")
@@ -150,7 +133,7 @@ def test_a_test_with_other_settings_writes_beside_the_figures_of_the_run():
         )
 
 
-def test_predictions_are_never_overwritten():
+def test_predictions_are_never_overwritten(fit, go):
     fit("--run=a", "--trainer.max_epochs=1")
     go("predict", "--run=a")
     first = Path("a/predictions.csv").read_bytes()
@@ -166,7 +149,7 @@ def test_a_file_that_cannot_be_filled_goes_again():
     assert not path.exists()
 
 
-def test_a_test_of_a_checkpoint_without_a_run_has_a_folder_of_its_own():
+def test_a_test_of_a_checkpoint_without_a_run_has_a_folder_of_its_own(fit, go):
     fit("--run=a", "--trainer.max_epochs=1")
     before = content("a")
     go("test", "--config=config.yaml", "--ckpt_path=a/checkpoints/last.ckpt")
@@ -198,8 +181,8 @@ def held():
     process.wait()
 
 
-def test_a_second_training_in_a_folder_is_refused_until_the_first_is_gone(held, capsys):
-    assert "another process works in a" in refused(capsys, "fit", "--config=config.yaml", "--run=a")
+def test_a_second_training_in_a_folder_is_refused_until_the_first_is_gone(held, fit, refused):
+    assert "another process works in a" in refused("fit", "--config=config.yaml", "--run=a")
     assert not Path("a/config.yaml").exists()
     held.kill()
     held.wait()
@@ -207,7 +190,7 @@ def test_a_second_training_in_a_folder_is_refused_until_the_first_is_gone(held, 
     assert Path("a/metrics.json").exists()
 
 
-def test_a_test_beside_a_training_writes_beside_it():
+def test_a_test_beside_a_training_writes_beside_it(fit, go):
     fit("--run=a", "--trainer.max_epochs=1")
     before = content("a")
     process = subprocess.Popen([sys.executable, "-c", HOLD, "a"], stdout=subprocess.PIPE)
@@ -240,7 +223,7 @@ def test_holding_waits_as_long_as_it_was_told(held):
 @pytest.mark.parametrize(
     "name", ["metrics.json", "learning_curve.png", "parity_forces.png", "predictions.csv"]
 )
-def test_a_link_in_place_of_a_file_is_not_followed(name):
+def test_a_link_in_place_of_a_file_is_not_followed(name, fit, go):
     fit("--run=a", "--trainer.max_epochs=1")
     Path("victim").write_text("precious")
     Path("a", name).unlink(missing_ok=True)
@@ -251,7 +234,7 @@ def test_a_link_in_place_of_a_file_is_not_followed(name):
 
 
 @pytest.mark.parametrize("name", ["checkpoints", ".lock"])
-def test_a_link_in_place_of_a_folder_or_lock_is_refused(name, capsys):
+def test_a_link_in_place_of_a_folder_or_lock_is_refused(name, fit, refused):
     fit("--run=a", "--trainer.max_epochs=1")
     Path("victim").mkdir()
     if name == "checkpoints":
@@ -262,22 +245,22 @@ def test_a_link_in_place_of_a_folder_or_lock_is_refused(name, capsys):
         Path("a/.lock").unlink()
         Path("a/.lock").symlink_to(Path("victim").resolve() / "lock")
     before = content("victim")
-    assert "is a link" in refused(capsys, "fit", "--resume=a", "--trainer.max_epochs=2")
+    assert "is a link" in refused("fit", "--resume=a", "--trainer.max_epochs=2")
     assert content("victim") == before
 
 
-def test_a_run_may_be_named_by_a_link():
+def test_a_run_may_be_named_by_a_link(fit, go):
     fit("--run=a", "--trainer.max_epochs=1")
     Path("latest").symlink_to("a")
     go("fit", "--resume=latest", "--trainer.max_epochs=2")
     assert last("a")["epoch"] == 1
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(capsys):
+def test_a_folder_that_cannot_be_written_to_is_named(refused):
     if os.geteuid() == 0:
         pytest.skip("root may write anywhere")
     Path("a").mkdir(mode=0o500)
-    assert "a" in refused(capsys, "fit", "--config=config.yaml", "--run=a/b")
+    assert "a" in refused("fit", "--config=config.yaml", "--run=a/b")
 
 
 def test_claiming_a_folder_with_a_run_raises():

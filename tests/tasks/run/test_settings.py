@@ -19,22 +19,6 @@ from tasks.run.settings import Settings
 from tasks.run.trust import Trust
 
 
-def fit(*args):
-    main(["fit", "--config=config.yaml", *args])
-
-
-def go(*args):
-    main(list(args))
-
-
-def refused(capsys, *args):
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as left:
-        main(list(args))
-    assert left.value.code == 1
-    return capsys.readouterr().err.strip().splitlines()[-1]
-
-
 def config(folder):
     return yaml.safe_load(Path(folder, "config.yaml").read_text())
 
@@ -57,7 +41,7 @@ def edit(path, change):
 # ---- taken, or refused -----------------------------------------------------------------------
 
 
-def test_a_resumed_run_takes_what_is_given_and_says_so_in_its_config():
+def test_a_resumed_run_takes_what_is_given_and_says_so_in_its_config(fit, go):
     fit("--run=a", "--trainer.max_epochs=1")
     go(
         "fit",
@@ -88,7 +72,7 @@ def test_a_resumed_run_takes_what_is_given_and_says_so_in_its_config():
     assert len(config("a")["history"]) == 3
 
 
-def test_a_resumed_run_without_other_settings_keeps_its_config():
+def test_a_resumed_run_without_other_settings_keeps_its_config(fit, go):
     fit("--run=a", "--trainer.max_epochs=1")
     before = Path("a/config.yaml").read_bytes()
     go("fit", "--resume=a")
@@ -104,44 +88,44 @@ def test_a_resumed_run_without_other_settings_keeps_its_config():
         ("--model.network.normalizer=Count", "model.network.init_args.normalizer"),
     ],
 )
-def test_what_the_weights_fix_is_refused_by_name(capsys, setting, key):
+def test_what_the_weights_fix_is_refused_by_name(setting, key, fit, refused):
     fit("--run=a", "--trainer.max_epochs=1")
     for command in (["fit", "--resume=a"], ["test", "--run=a"], ["predict", "--run=a"]):
-        message = refused(capsys, *command, setting)
+        message = refused(*command, setting)
         assert key in message and "were trained with that" in message
     assert not Path("a/test").exists()
 
 
-def test_a_setting_of_training_is_refused_where_nothing_is_trained(capsys):
+def test_a_setting_of_training_is_refused_where_nothing_is_trained(fit, refused):
     fit("--run=a", "--trainer.max_epochs=1")
     for setting in ("learning_rate=0.5", "force_weight=2"):
-        message = refused(capsys, "test", "--run=a", f"--model.{setting}")
+        message = refused("test", "--run=a", f"--model.{setting}")
         assert f"model.{setting.partition('=')[0]}" in message and "leave it out" in message
 
 
-def test_how_it_is_computed_may_change():
+def test_how_it_is_computed_may_change(fit, go):
     fit("--run=a", "--trainer.max_epochs=1")
     go("test", "--run=a", "--model.network.backend=reference")
     assert metrics("a/test")["test/mae"] == pytest.approx(metrics("a")["test/mae"], rel=1e-4)
 
 
-def test_settings_edited_in_the_folder_do_not_make_another_network(capsys):
+def test_settings_edited_in_the_folder_do_not_make_another_network(fit, refused):
     fit("--run=a", "--trainer.max_epochs=1")
     settings = config("a")
     settings["model"]["invariant"] = "InverseDistance"
     Path("a/config.yaml").write_text(yaml.safe_dump(settings))
-    assert "model.invariant" in refused(capsys, "test", "--run=a")
+    assert "model.invariant" in refused("test", "--run=a")
 
 
-def test_contradictions_are_refused(capsys):
+def test_contradictions_are_refused(fit, refused):
     fit("--run=a", "--trainer.max_epochs=1")
-    assert "own folder" in refused(capsys, "fit", "--resume=a", "--run=b")
+    assert "own folder" in refused("fit", "--resume=a", "--run=b")
     weights = "--ckpt_path=a/checkpoints/last.ckpt"
-    assert "leave out --resume" in refused(capsys, "fit", "--resume=a", weights)
+    assert "leave out --resume" in refused("fit", "--resume=a", weights)
     assert not Path("b").exists()
 
 
-def test_a_config_of_a_run_begins_a_new_one():
+def test_a_config_of_a_run_begins_a_new_one(fit):
     fit("--run=a", "--trainer.max_epochs=1")
     main(["fit", "--config=a/config.yaml", "--run=b"])
     assert config("a").pop("history") != (settings := config("b")).pop("history")
@@ -151,26 +135,26 @@ def test_a_config_of_a_run_begins_a_new_one():
 # ---- rows ------------------------------------------------------------------------------------
 
 
-def test_a_run_is_not_tested_on_what_it_was_trained_on(capsys):
+def test_a_run_is_not_tested_on_what_it_was_trained_on(fit, go, refused):
     fit("--run=a", "--trainer.max_epochs=1")
-    message = refused(capsys, "test", "--run=a", "--data.split=2")
+    message = refused("test", "--run=a", "--data.split=2")
     assert "were trained on by this run" in message
-    message = refused(capsys, "test", "--run=a", "--data.source.seed=1")
+    message = refused("test", "--run=a", "--data.source.seed=1")
     assert "other data" in message
     go("test", "--run=a", "--data.test_frames=2")
 
 
-def test_a_run_goes_on_with_its_own_rows(capsys):
+def test_a_run_goes_on_with_its_own_rows(fit, refused):
     fit("--run=a", "--trainer.max_epochs=1")
     more = ["--trainer.max_epochs=2", "--data.source.frames=50"]
-    message = refused(capsys, "fit", "--resume=a", *more)
+    message = refused("fit", "--resume=a", *more)
     assert "training part of the run has 20 frames" in message and "--new_rows train" in message
-    assert "val" in refused(capsys, "fit", "--resume=a", "--data.val_frames=3")
+    assert "val" in refused("fit", "--resume=a", "--data.val_frames=3")
     before = Parts.from_state(read_checkpoint(Path("a/checkpoints/last.ckpt"))["parts"])
     assert [before.counts[part] for part in ("train", "val", "test")] == [20, 4, 8]
 
 
-def test_new_rows_join_the_training_part_alone():
+def test_new_rows_join_the_training_part_alone(fit, go):
     fit("--run=a", "--trainer.max_epochs=1")
     before = Parts.from_state(read_checkpoint(Path("a/checkpoints/last.ckpt"))["parts"])
     go(
@@ -189,11 +173,11 @@ def test_new_rows_join_the_training_part_alone():
     assert not new & (set(before.rows["val"].tolist()) | set(before.rows["test"].tolist()))
 
 
-def test_weights_are_not_trained_further_on_what_they_will_be_tested_on(capsys):
+def test_weights_are_not_trained_further_on_what_they_will_be_tested_on(fit, refused):
     fit("--run=a", "--trainer.max_epochs=1")
     weights = "--ckpt_path=a/checkpoints/last.ckpt"
     message = refused(
-        capsys, "fit", "--config=config.yaml", weights, "--data.split=3", "--trainer.max_epochs=2"
+        "fit", "--config=config.yaml", weights, "--data.split=3", "--trainer.max_epochs=2"
     )
     assert "the weights of ckpt_path were trained on" in message
 
@@ -248,7 +232,7 @@ def poison(monkeypatch, epoch):
 
 
 @pytest.mark.parametrize("interrupted", [True, False])
-def test_weights_that_are_not_finite_are_not_saved(monkeypatch, capsys, interrupted):
+def test_weights_that_are_not_finite_are_not_saved(monkeypatch, capsys, interrupted, fit):
     poison(monkeypatch, 2)
     if interrupted:
         original, steps = MD17Model.training_step, iter(range(100))
@@ -269,7 +253,7 @@ def test_weights_that_are_not_finite_are_not_saved(monkeypatch, capsys, interrup
         assert all(weight.isfinite().all() for weight in saved["state_dict"].values())
 
 
-def test_predictions_that_are_not_finite_are_left_out_and_named(monkeypatch, capsys):
+def test_predictions_that_are_not_finite_are_left_out_and_named(monkeypatch, fit, refused):
     fit("--run=a", "--trainer.max_epochs=1")
     original = MD17Model.predict_step
 
@@ -279,16 +263,16 @@ def test_predictions_that_are_not_finite_are_left_out_and_named(monkeypatch, cap
         return table
 
     monkeypatch.setattr(MD17Model, "predict_step", overflow)
-    message = refused(capsys, "predict", "--run=a")
+    message = refused("predict", "--run=a")
     lines = Path("a/predictions.csv").read_text().splitlines()
     assert "predictions are not finite" in message
     assert 1 < len(lines) < 9 and not any("inf" in line for line in lines[1:])
 
 
-def test_a_test_error_that_is_not_finite_is_not_written(monkeypatch, capsys):
+def test_a_test_error_that_is_not_finite_is_not_written(monkeypatch, refused):
     original = MD17Model.results
     monkeypatch.setattr(MD17Model, "results", lambda self: original(self) | {"test/mae": torch.nan})
-    message = refused(capsys, "fit", "--config=config.yaml", "--run=a", "--trainer.max_epochs=1")
+    message = refused("fit", "--config=config.yaml", "--run=a", "--trainer.max_epochs=1")
     assert "no finite number for test/mae" in message
     assert not Path("a/metrics.json").exists()
 
@@ -296,7 +280,7 @@ def test_a_test_error_that_is_not_finite_is_not_written(monkeypatch, capsys):
 @pytest.mark.parametrize(
     "settings", [["--trainer.limit_val_batches=0"], ["--trainer.check_val_every_n_epoch=5"]]
 )
-def test_a_run_that_was_never_validated_is_tested_with_its_last_weights(capsys, settings):
+def test_a_run_that_was_never_validated_is_tested_with_its_last_weights(capsys, settings, fit, go):
     fit("--run=a", "--trainer.max_epochs=2", *settings)
     assert metrics("a")["weights"] == "last"
     assert "none were ever validated" in capsys.readouterr().out
@@ -335,7 +319,7 @@ def test_averaging_warms_up():
 
 
 @pytest.fixture
-def trained():
+def trained(fit):
     fit("--run=a", "--trainer.max_epochs=1")
     return Path("a/checkpoints/last.ckpt")
 
@@ -362,11 +346,11 @@ REASONS = {
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_every_refusal_gives_its_true_reason(trained, capsys, reason):
+def test_every_refusal_gives_its_true_reason(trained, reason, refused):
     change, words = REASONS[reason]
     edit(trained, change)
     edit(Path("a/checkpoints/last.ckpt"), lambda content: None)
-    by_command = refused(capsys, "test", "--run=a")
+    by_command = refused("test", "--run=a")
     with pytest.raises(Exception) as raised:
         load_model(MD17Model, trained)
     for word in words:
@@ -379,10 +363,10 @@ def test_every_refusal_gives_its_true_reason(trained, capsys, reason):
     [(b"", "not a checkpoint"), (b"hello", "not a checkpoint"), (None, "damaged")],
     ids=["empty", "text", "truncated"],
 )
-def test_a_damaged_file_is_told_from_a_foreign_one(trained, capsys, content, words):
+def test_a_damaged_file_is_told_from_a_foreign_one(trained, content, words, refused):
     whole = trained.read_bytes()
     trained.write_bytes(whole[: len(whole) // 2] if content is None else content)
-    assert words in refused(capsys, "test", "--run=a")
+    assert words in refused("test", "--run=a")
 
 
 def test_a_device_that_is_not_there_is_named(trained):
@@ -422,7 +406,7 @@ def test_a_training_outlives_who_reads_what_it_prints():
 
 
 @pytest.mark.parametrize("name", ["csv", "tensorboard"])
-def test_curves_and_final_figures_go_to_a_logger_by_its_short_name(name):
+def test_curves_and_final_figures_go_to_a_logger_by_its_short_name(name, fit, go):
     if name == "tensorboard":
         pytest.importorskip("tensorboard")
     fit("--run=a", "--trainer.max_epochs=2", f"--trainer.logger={name}")
@@ -435,12 +419,12 @@ def test_curves_and_final_figures_go_to_a_logger_by_its_short_name(name):
     go("test", "--run=a")
 
 
-def test_a_logger_that_there_is_not_is_refused(capsys):
-    message = refused(capsys, "fit", "--config=config.yaml", "--run=a", "--trainer.logger=ledger")
+def test_a_logger_that_there_is_not_is_refused(refused):
+    message = refused("fit", "--config=config.yaml", "--run=a", "--trainer.logger=ledger")
     assert "ledger" in message and "csv, tensorboard, wandb" in message
 
 
-def test_processor_time_and_origin_are_in_the_metrics():
+def test_processor_time_and_origin_are_in_the_metrics(fit, go):
     fit("--run=a", "--trainer.max_epochs=1")
     found = metrics("a")
     assert 0 < found["train/cpu_seconds"] == found["provenance"]["cpu_seconds"]
