@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attention.neighborhoods import DenseNeighborhood, Neighborhood
+from attention.neighborhoods import Neighborhood
 from liegroups import HomogeneousSpace, Invariant, Lifted
 
 _WORTH_PACKING = 0.9  # Share that exists, above which copying it costs more.
@@ -58,9 +58,8 @@ class Fibres:
         self.target = target
         self.source = target if source is None else source
         self._invariants = invariants
-        self._packed: tuple[Tensor, Tensor | None] | None = None
-        self._rows: Tensor | None = None
-        self._rows_known = False
+        self._numbers: tuple[Tensor | None, Tensor | None] | None = None
+        self._packed: Tensor | None = None
 
     @property
     def invariants(self) -> Tensor:
@@ -84,15 +83,15 @@ class Fibres:
         Returns:
             Values ``(heads, *pairs)``.
         """
+        numbers, _ = self._numbers or self._find_numbers()
+        if numbers is None:
+            return location(self.invariants)
         if self._packed is None:
-            self._packed = self._pack()
-        invariants, index = self._packed
-        if index is None:
-            return location(invariants)
+            self._packed = self.invariants.flatten(1).index_select(1, numbers)
+        values = location(self._packed)
         pairs = self.invariants.shape[1:]
-        values = location(invariants)
         everywhere = values.new_zeros(len(values), pairs.numel())
-        return everywhere.index_copy(1, index, values).unflatten(1, pairs)
+        return everywhere.index_copy(1, numbers, values).unflatten(1, pairs)
 
     def at_targets(self, function: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
         """Apply a pointwise function to the features of the targets.
@@ -107,33 +106,28 @@ class Fibres:
         Returns:
             ``(batch, targets, channels)``.
         """
-        if not self._rows_known:
-            self._rows, self._rows_known = self._find_rows(), True
-        if self._rows is None:
+        _, numbers = self._numbers or self._find_numbers()
+        if numbers is None:
             return function(features)
-        rows = function(features.flatten(0, 1).index_select(0, self._rows))
-        everywhere = rows.new_zeros(features.shape[:2].numel(), rows.shape[1])
-        return everywhere.index_copy(0, self._rows, rows).unflatten(0, features.shape[:2])
+        values = function(features.flatten(0, 1).index_select(0, numbers))
+        everywhere = values.new_zeros(features.shape[:2].numel(), values.shape[1])
+        return everywhere.index_copy(0, numbers, values).unflatten(0, features.shape[:2])
 
-    def _find_rows(self) -> Tensor | None:
-        """The numbers of the targets that count; None where it does not pay to pick them."""
-        neighborhood = self.neighborhood
-        if not isinstance(neighborhood, DenseNeighborhood) or neighborhood.targets is None:
-            return None
-        return _numbers(neighborhood.targets.expand(self.target.point.shape[:2]))
+    def _find_numbers(self) -> tuple[Tensor | None, Tensor | None]:
+        """The numbers of the pairs and of the targets that count, kept for all layers.
 
-    def _pack(self) -> tuple[Tensor, Tensor | None]:
-        """The invariants of the pairs that exist, with their numbers; of all without a number."""
-        neighborhood, invariants = self.neighborhood, self.invariants
-        if not isinstance(neighborhood, DenseNeighborhood) or neighborhood.mask is None:
-            return invariants, None
-        exists = neighborhood.mask
-        if neighborhood.targets is not None:
-            exists = exists & neighborhood.targets[..., None]
-        index = _numbers(exists.expand(invariants.shape[1:]))
-        if index is None:
-            return invariants, None
-        return invariants.flatten(1).index_select(1, index), index
+        None where it does not pay to pick them.
+        """
+        exists, counted = self.neighborhood.mask, self.neighborhood.counted_targets
+        batch, targets = self.target.point.shape[:2]
+        of_targets = None if counted is None else _true_numbers(counted, (batch, targets))
+        of_pairs = None
+        if exists is not None:
+            if counted is not None:
+                exists = exists & counted[..., None]
+            of_pairs = _true_numbers(exists, (batch, targets, self.source.point.shape[1]))
+        self._numbers = of_pairs, of_targets
+        return self._numbers
 
     @property
     def points_require_grad(self) -> bool:
@@ -153,10 +147,16 @@ def full_precision(points: Tensor) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def _numbers(exists: Tensor) -> Tensor | None:
-    """The numbers of the elements that are True; None where it does not pay to pick those."""
-    if torch.compiler.is_compiling() or exists.device.type != "cpu":
+def _true_numbers(which: Tensor, shape: tuple[int, ...]) -> Tensor | None:
+    """The numbers of the elements that are True; None where it does not pay to pick those.
+
+    Args:
+        which: Booleans, broadcastable to ``shape``.
+        shape: The shape of the elements that are numbered.
+    """
+    if torch.compiler.is_compiling() or which.device.type != "cpu":
         return None  # Their number depends on data, which a compiler and a GPU would wait for.
-    if exists.sum() > _WORTH_PACKING * exists.numel():
+    which = which.expand(shape)
+    if which.sum() > _WORTH_PACKING * which.numel():
         return None
-    return exists.flatten().nonzero()[:, 0]
+    return which.flatten().nonzero()[:, 0]

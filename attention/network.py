@@ -29,9 +29,12 @@ from liegroups import (
     PerHead,
     RelativePose,
     Sampler,
+    Sees,
     lift,
 )
 from liegroups.checks import DEPTH, check_count
+from liegroups.samplers.base import has_one_lift
+from liegroups.sees import Seeing
 
 
 class LieTransformer(Network):
@@ -119,12 +122,16 @@ class LieTransformer(Network):
         self.sampler = lift
         # Both raise where the lift does not go with the space.
         lift.equivariance(self.space)
-        lift.count_on(self.space)
+        count = lift.count_on(self.space)
+        # Where one element alone lies over each point, the section is the lift.
+        self._is_section = count == 1 and has_one_lift(self.space)
         self.neighborhood = neighborhood
         neighborhood.check(self.space)
         self.geometry = Geometry(self.space, self.invariant)
         self.in_features, self.out_features = in_features, out_features
-        self.embedding = nn.Linear(in_features + self.space.orbit_label_dim, width)
+        labels = self.space.orbit_label_dim
+        self._has_labels = labels > 0
+        self.embedding = nn.Linear(in_features + labels, width)
         self.blocks = nn.ModuleList(
             AttentionBlock(width, heads, self.geometry, kernel, normalizer, backend)
             for _ in range(layers)
@@ -133,15 +140,18 @@ class LieTransformer(Network):
         self.is_per_point = self.head.is_per_point
 
     @property
+    def sees(self) -> Sees:
+        """The parts of the lifted points that the output depends on: all that a module sees."""
+        found = self.neighborhood.sees
+        for module in self.modules():
+            if isinstance(module, Seeing):
+                found |= module.sees
+        return found | self.invariant.sees if Sees.INVARIANTS in found else found
+
+    @property
     def sees_lift(self) -> bool:
         """Whether the output depends on the elements over the points, or on the points alone."""
-        kernels = [module for module in self.modules() if isinstance(module, Kernel)]
-        return (
-            self.neighborhood.sees_lift
-            or self.head.sees_elements
-            or any(kernel.sees_elements for kernel in kernels)
-            or (self.invariant.sees_lift and any(kernel.sees_invariants for kernel in kernels))
-        )
+        return Sees.ELEMENTS in self.sees
 
     @property
     def equivariance(self) -> Equivariance:
@@ -162,15 +172,9 @@ class LieTransformer(Network):
             points = points.masked_fill(~mask[..., None], 0)
             features = features.masked_fill(~mask[..., None], 0)
         fixed = not self.training and generator is None
+        sampler = None if self._is_section or not self.sees_lift else self.sampler
         with full_precision(points):
-            lifted = lift(
-                self.space,
-                points,
-                self.sampler if self.sees_lift else None,
-                mask=mask,
-                generator=generator,
-                fixed=fixed,
-            )
+            lifted = lift(self.space, points, sampler, mask=mask, generator=generator, fixed=fixed)
         lifts = lifted.element.shape[2]
         flat = Lifted(
             rearrange(lifted.element, "b n k i j -> b (n k) i j"),
@@ -180,7 +184,7 @@ class LieTransformer(Network):
         neighborhood: Neighborhood
         if edges is not None:
             neighborhood = given_edges(edges, mask, *points.shape[:2]).between_lifts(lifts)
-        elif self.neighborhood.sees_lift:
+        elif Sees.ELEMENTS in self.neighborhood.sees:
             neighborhood = self.neighborhood(
                 self.space, flat, lifted_mask, generator=generator, fixed=fixed
             )
@@ -190,8 +194,9 @@ class LieTransformer(Network):
                 self.space, below, mask, generator=generator, fixed=fixed
             ).between_lifts(lifts)
         fibres = Fibres(self.geometry, neighborhood, flat)
-        labelled = torch.cat((features, self.space.orbit_label(points)), -1)
-        hidden = repeat(self.embedding(labelled), "b n c -> b (n k) c", k=lifts)
+        if self._has_labels:
+            features = torch.cat((features, self.space.orbit_label(points)), -1)
+        hidden = repeat(self.embedding(features), "b n c -> b (n k) c", k=lifts)
         for block in self.blocks:
             hidden = block(fibres, hidden)
         return self.head(hidden, fibres, lifted_mask, lifts)

@@ -65,6 +65,7 @@ from liegroups.samplers import (
 from liegroups.scaling import PositiveScaling, RotationScaling, Sim
 from liegroups.se2 import SE2
 from liegroups.se3 import SE3
+from liegroups.sees import Sees
 from liegroups.sl2 import SL2
 from liegroups.so2 import SO2
 from liegroups.so3 import SO3
@@ -146,6 +147,7 @@ __all__ = [
     "RotationGroup",
     "RotationScaling",
     "Sampler",
+    "Sees",
     "SemidirectProduct",
     "Sim",
     "SpecialEuclidean",

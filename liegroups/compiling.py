@@ -33,9 +33,10 @@ def constant_when_compiled(function: Callable[P, R]) -> Callable[P, R]:
     def constant(*args: P.args, **kwargs: P.kwargs) -> R:
         compiling = torch.compiler.is_compiling()
         in_a_mode = not compiling and _in_a_mode()
+        known = memory.get(args)
         # What is no tensor holds in every mode.
-        if args in memory and not (in_a_mode and _tensors(memory[args])):
-            return memory[args]
+        if known is not None and not (in_a_mode and _tensors(known)):
+            return known
         if in_a_mode:
             return function(*args, **kwargs)
         with torch.inference_mode(False), torch.device("cpu"):

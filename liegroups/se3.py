@@ -63,12 +63,14 @@ class SE3(AffineGroup):
         self.check_element(g)
         self.check_element(h)
         # A pair reads the entries of its ends many times; once they are dense, that is fast.
-        a, b = ([entry.contiguous() for entry in entries(ends)] for ends in (g, h))
-        columns = [(a[k], a[4 + k], a[8 + k]) for k in range(3)]
-        rotation = tuple(_dot(c, (b[k], b[4 + k], b[8 + k])) for c in columns for k in range(3))
-        difference = (b[3] - a[3], b[7] - a[7], b[11] - a[11])
-        x, y, z = (_dot(column, difference) for column in columns)
-        return torch.stack(_log(rotation, (x, y, z))).movedim(0, -1)
+        a = [entry.contiguous() for entry in entries(g)]
+        b = [entry.contiguous() for entry in entries(h)]
+        x, y, z = (a[0], a[4], a[8]), (a[1], a[5], a[9]), (a[2], a[6], a[10])
+        columns = (b[0], b[4], b[8]), (b[1], b[5], b[9]), (b[2], b[6], b[10])
+        rotation = [_dot(axis, column) for axis in (x, y, z) for column in columns]
+        shift = (b[3] - a[3], b[7] - a[7], b[11] - a[11])
+        translation = _dot(x, shift), _dot(y, shift), _dot(z, shift)
+        return torch.stack(_log(rotation, translation)).movedim(0, -1)
 
 
 def _log(rotation: Sequence[Tensor], translation: Vector) -> tuple[Tensor, ...]:

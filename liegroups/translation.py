@@ -59,7 +59,7 @@ class Translation(AffineGroup):
         return self.split(g)[1]
 
     def relative_log(self, g: Tensor, h: Tensor) -> Tensor:
-        return self.log(h) - self.log(g)
+        return self.split(h)[1] - self.split(g)[1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from attention.backends.triton import Triton
 from attention.geometry import Fibres
 from attention.kernels import Kernel
 from attention.normalizers import Normalizer
+from liegroups import Sees
 
 BackendName = Literal["auto", "reference", "fused", "linear", "streaming", "triton"]
 
@@ -53,10 +54,12 @@ def choose_backend(
         if obstacle is not None:
             raise ValueError(f"backend {name!r} {obstacle}.")
         return BACKENDS[name]
-    large = _logit_bytes(fibres, values) > _STORED_BYTES
+    heads, batch, sources, _ = values.shape
+    logits = heads * batch * fibres.target.point.shape[1] * sources
+    large = logits * values.element_size() > _STORED_BYTES
     for candidate, wanted in {
         "linear": True,
-        "fused": not kernel.sees_invariants and not fibres.points_require_grad,
+        "fused": Sees.INVARIANTS not in kernel.sees and not fibres.points_require_grad,
         "triton": large and values.is_cuda,
         "streaming": large,
     }.items():
@@ -70,8 +73,3 @@ def check_backend(name: str) -> None:
     """Raise ValueError unless there is a backend of that name."""
     if name not in ("auto", *BACKENDS):
         raise ValueError(f"backend is one of {', '.join(('auto', *BACKENDS))}; got {name!r}.")
-
-
-def _logit_bytes(fibres: Fibres, values: Tensor) -> int:
-    heads, batch, sources, _ = values.shape
-    return heads * batch * fibres.target.point.shape[1] * sources * values.element_size()

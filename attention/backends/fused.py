@@ -11,6 +11,7 @@ from attention.geometry import Fibres
 from attention.kernels import Ends, Kernel
 from attention.neighborhoods import DenseNeighborhood
 from attention.normalizers import Normalizer, Softmax
+from liegroups import Sees
 
 
 class Fused(Backend):
@@ -43,7 +44,7 @@ class Fused(Backend):
         assert isinstance(neighborhood, DenseNeighborhood)
         query, key, value = (x.transpose(0, 1) for x in (ends.target[0], ends.source[0], values))
         bias = None if neighborhood.mask is None else neighborhood.mask[:, None]
-        if kernel.sees_invariants:
+        if Sees.INVARIANTS in kernel.sees:
             location = kernel.bias(fibres).transpose(0, 1)
             if bias is not None:
                 location = location.masked_fill(~bias, torch.finfo(location.dtype).min)

@@ -9,6 +9,7 @@ from attention.geometry import Fibres
 from attention.kernels import Ends, Kernel
 from attention.neighborhoods import DenseNeighborhood
 from attention.normalizers import Linear, Normalizer
+from liegroups import Sees
 
 
 class LinearTime(Backend):
@@ -21,7 +22,7 @@ class LinearTime(Backend):
     def obstacle(self, kernel: Kernel, normalizer: Normalizer, fibres: Fibres) -> str | None:
         if not isinstance(normalizer, Linear):
             return f"needs the normalizer Linear; got {normalizer}"
-        if not kernel.is_inner_product or kernel.sees_invariants:
+        if not kernel.is_inner_product or Sees.INVARIANTS in kernel.sees:
             return (
                 "needs logits that are inner products and nothing more, such as ContentOnly with "
                 f"DotProduct or Rotary; got {type(kernel).__name__}"

@@ -12,7 +12,7 @@ from attention.geometry import Fibres
 from attention.kernels import Ends, Kernel
 from attention.neighborhoods import DenseNeighborhood
 from attention.normalizers import Normalizer
-from liegroups import Lifted
+from liegroups import Lifted, Sees
 
 
 class Streaming(Backend):
@@ -86,7 +86,7 @@ class Streaming(Backend):
 
     def _kept(self, kernel: Kernel, fibres: Fibres) -> Tensor | None:
         """The invariants of all pairs, if the kernel sees them and they are few enough."""
-        if not kernel.sees_invariants:
+        if Sees.INVARIANTS not in kernel.sees:
             return None
         geometry, (batch, targets) = fibres.geometry, fibres.target.point.shape[:2]
         pairs = batch * targets * fibres.source.point.shape[1]

@@ -33,6 +33,7 @@ from liegroups import (
     InverseDistance,
     Lifted,
     RelativePose,
+    Sees,
     Translation,
 )
 from liegroups.spaces import EuclideanSpace
@@ -81,7 +82,7 @@ class Triton(Backend):
     ) -> Tensor:
         neighborhood = fibres.neighborhood
         assert isinstance(neighborhood, DenseNeighborhood)
-        layers = _layers(_location(kernel), _real(values)) if kernel.sees_invariants else ()
+        layers = _layers(_location(kernel), _real(values)) if Sees.INVARIANTS in kernel.sees else ()
         problem = _Problem(fibres.geometry, normalizer, neighborhood.mask, len(layers))
         received: Tensor = _Attention.apply(
             problem,
@@ -102,7 +103,7 @@ def _location(kernel: Kernel) -> Location:
 
 def _hidden(kernel: Kernel) -> int:
     """Number of hidden units of a perceptron, 0 without one."""
-    location = _location(kernel) if kernel.sees_invariants else None
+    location = _location(kernel) if Sees.INVARIANTS in kernel.sees else None
     if isinstance(location, LocationMLP | SharedLocationMLP):
         return location.first.shape[1]
     return 0
@@ -116,7 +117,7 @@ def _obstacle_of_kernel(kernel: Kernel) -> str | None:
             "needs the kernel Sum or ContentOnly with a content that is an inner product, such as "
             f"DotProduct or Rotary, or LocationOnly; got {type(kernel).__name__}"
         )
-    if not kernel.sees_invariants:
+    if Sees.INVARIANTS not in kernel.sees:
         return None
     location = _location(kernel)
     if type(location) not in (LinearLocation, LocationMLP, SharedLocationMLP):
@@ -137,7 +138,7 @@ def _obstacle_of_pairs(kernel: Kernel, normalizer: Normalizer, fibres: Fibres) -
     if not isinstance(neighborhood, DenseNeighborhood) or not neighborhood.is_of_whole_clouds:
         return "needs every point of a cloud as a neighbor, without a cut-off"
     space, invariant = fibres.geometry.space, fibres.geometry.invariant
-    if kernel.sees_invariants and _columns(space, invariant) is None:
+    if Sees.INVARIANTS in kernel.sees and _columns(space, invariant) is None:
         return (
             "needs Distance, InverseDistance or RelativePose under translations, alone or in "
             f"Concat or PerHead; got {invariant} on {space}"

@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from attention.geometry import Fibres, Geometry
-from liegroups import HomogeneousSpace
+from liegroups import HomogeneousSpace, Sees
 from liegroups.affine import AffineGroup
+from liegroups.sees import Seeing
 
 
-class Head(nn.Module, ABC):
+class Head(Seeing, nn.Module, ABC):
     """What becomes of the features of the lifted points.
 
     Args:
@@ -20,11 +21,11 @@ class Head(nn.Module, ABC):
         geometry: The space of the points and the invariant of their pairs.
 
     Attributes:
-        sees_elements: Whether the output depends on the elements over the points.
+        sees: The parts of the lifted points that it looks at besides the features.
         is_per_point: Whether the output is ``(batch, points, ...)``, not ``(batch, ...)``.
     """
 
-    sees_elements: bool = False
+    sees: Sees = Sees.NOTHING
     is_per_point: bool = True
 
     def __init__(self, width: int, out_features: int, geometry: Geometry) -> None:

@@ -13,6 +13,7 @@ from attention.geometry import Fibres, Geometry
 from attention.heads.base import Head, VectorHead, average_lifts, linear_part, perceptron
 from attention.kernels import Kernel, Sum
 from attention.normalizers import Normalizer, Softmax
+from liegroups import Sees
 from liegroups.checks import check_count
 
 
@@ -71,7 +72,7 @@ class RelativeVectorHead(VectorHead):
         check_backend(backend)
         self.heads = heads
         self.kernel = kernel(width, heads, geometry)
-        self.sees_elements = self.kernel.sees_elements
+        self.sees = Sees.POINTS | self.kernel.sees
         self.normalizer = normalizer or Softmax()
         self.backend = backend
         self.coefficients = perceptron(width, out_features * heads)
@@ -108,7 +109,7 @@ class FrameVectorHead(VectorHead):
         ValueError: If the group does not move vectors.
     """
 
-    sees_elements = True
+    sees = Sees.ELEMENTS
 
     def __init__(self, width: int, out_features: int, geometry: Geometry) -> None:
         super().__init__(width, out_features, geometry)

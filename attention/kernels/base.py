@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from attention.geometry import Fibres, Geometry
 from attention.kernels.content import Ends
-from liegroups import Lifted
+from liegroups import Lifted, Sees
+from liegroups.sees import Seeing
 
 
-class Kernel(nn.Module, ABC):
+class Kernel(Seeing, nn.Module, ABC):
     """Logits of pairs from the features of both ends and the invariant of the pair.
 
     It sees the pair through invariants only; this is why a layer built on it is equivariant.
@@ -24,14 +25,13 @@ class Kernel(nn.Module, ABC):
         geometry: The space and the invariant.
 
     Attributes:
-        sees_invariants: Whether the logits depend on the invariants of the pairs.
-        sees_elements: Whether ``ends`` looks at the elements over the points.
+        sees: The parts of a pair that the logits depend on: the invariants, and the elements over
+            the points where ``ends`` looks at those.
         is_inner_product: Whether the logits are the inner products of ``Ends.target[0]`` and
-            ``Ends.source[0]``, plus ``bias`` where ``sees_invariants``.
+            ``Ends.source[0]``, plus ``bias`` where the kernel sees invariants.
     """
 
-    sees_invariants: bool = True
-    sees_elements: bool = False
+    sees: Sees = Sees.INVARIANTS
     is_inner_product: bool = False
 
     def __init__(self, width: int, heads: int, geometry: Geometry) -> None:

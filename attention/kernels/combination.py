@@ -13,7 +13,7 @@ from attention.geometry import Fibres, Geometry
 from attention.kernels.base import Kernel
 from attention.kernels.content import Content, DotProduct, Ends
 from attention.kernels.location import Location, LocationMLP
-from liegroups import HomogeneousSpace, Lifted
+from liegroups import HomogeneousSpace, Lifted, Sees
 from liegroups.checks import check_count
 
 ContentFactory = Callable[[int, int, HomogeneousSpace], Content]
@@ -30,15 +30,13 @@ class ContentOnly(Kernel):
         content: Makes the content part.
     """
 
-    sees_invariants = False
-
     def __init__(
         self, width: int, heads: int, geometry: Geometry, content: ContentFactory = DotProduct
     ) -> None:
         super().__init__(width, heads, geometry)
         self.content = content(width, heads, geometry.space)
         self.is_inner_product = self.content.is_inner_product
-        self.sees_elements = self.content.sees_elements
+        self.sees = self.content.sees
 
     def ends(self, features: Tensor, lifted: Lifted) -> Ends:
         return self.content.ends(features, lifted)
@@ -82,7 +80,7 @@ class _ContentWithLocation(Kernel):
         super().__init__(width, heads, geometry)
         self.content = content(width, heads, geometry.space)
         self.location = location(geometry.head_mask(heads))
-        self.sees_elements = self.content.sees_elements
+        self.sees = Sees.INVARIANTS | self.content.sees
 
     def ends(self, features: Tensor, lifted: Lifted) -> Ends:
         return self.content.ends(features, lifted)

@@ -10,8 +10,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from attention.neighborhoods import Neighborhood
-from liegroups import HomogeneousSpace, Lifted
+from liegroups import HomogeneousSpace, Lifted, Sees
 from liegroups.checks import check_count
+from liegroups.sees import Seeing
 
 
 class Ends(NamedTuple):
@@ -26,7 +27,7 @@ class Ends(NamedTuple):
     source: tuple[Tensor, ...] = ()
 
 
-class Content(nn.Module, ABC):
+class Content(Seeing, nn.Module, ABC):
     """Logits from the features of both ends; implementations compose into a kernel.
 
     Args:
@@ -37,11 +38,11 @@ class Content(nn.Module, ABC):
     Attributes:
         is_inner_product: Whether the logits are the inner products of ``Ends.target[0]`` and
             ``Ends.source[0]``, which fused implementations compute without storing them.
-        sees_elements: Whether ``ends`` looks at the elements over the points.
+        sees: The elements over the points, where ``ends`` looks at them; else nothing.
     """
 
     is_inner_product: bool = False
-    sees_elements: bool = False
+    sees: Sees = Sees.NOTHING
 
     def __init__(self, width: int, heads: int, space: HomogeneousSpace) -> None:
         super().__init__()

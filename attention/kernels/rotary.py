@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from attention.geometry import full_precision
 from attention.kernels.content import DotProduct, Ends
-from liegroups import HomogeneousSpace, Lifted, Translation
+from liegroups import HomogeneousSpace, Lifted, Sees, Translation
 from liegroups.affine import AffineGroup
 from liegroups.checks import check_length
 from liegroups.so2 import planar_rotation
@@ -41,7 +41,7 @@ class Rotary(DotProduct):
         Su et al. 2021, RoFormer; Ostmeier et al. 2024, LieRE; Miyato et al. 2024, GTA.
     """
 
-    sees_elements = True
+    sees = Sees.ELEMENTS
 
     def __init__(
         self, width: int, heads: int, space: HomogeneousSpace, length: float = 1.0

@@ -1,9 +1,11 @@
-"""What every layout of the pairs has in common."""
+"""The pairs of a neighborhood, and what can be done with them in every layout."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from liegroups import Lifted
@@ -13,14 +15,20 @@ class Neighborhood(ABC):
     """The fibres over each target, and the arrows of the integral transform along them.
 
     Pair tensors carry their channels, or heads, first and the pairs last, ``(channels, *pairs)``,
-    so that what works on pairs does not depend on how a neighborhood lays them out.
+    so that what works on pairs does not depend on how a neighborhood lays them out. A layout says
+    how to gather at both ends of the pairs and how to reduce over the fibres; all else follows,
+    and is overridden only for speed.
 
     Attributes:
+        mask: Booleans broadcastable to ``(*pairs)``, True for pairs that exist; None when all do.
         cutoff: Weights of the pairs, ``(*pairs)``, from 0 to 1: how much of each pair belongs to
             the fibre; None when all of it does.
     """
 
-    cutoff: Tensor | None
+    mask: Tensor | None = None
+    cutoff: Tensor | None = None
+
+    # ---- must implement ----------------------------------------------------------------------
 
     @abstractmethod
     def between_lifts(self, lifts: int) -> Neighborhood:
@@ -30,25 +38,24 @@ class Neighborhood(ABC):
         """
 
     @abstractmethod
-    def pairs(self, target: Lifted, source: Lifted) -> tuple[Lifted, Lifted]:
-        """The two ends of all pairs, batch shape broadcastable to ``(*pairs)``.
+    def pull_targets(self, x: Tensor, axis: int = 0) -> Tensor:
+        """Gather the values of the targets at their pairs.
 
         Args:
-            target: Elements and points ``(batch, targets, ...)``.
-            source: Elements and points ``(batch, sources, ...)``.
+            x: ``(*leading, batch, targets, *channels)``.
+            axis: Number of leading axes.
+
+        Returns:
+            Values broadcastable to ``(*leading, *pairs, *channels)``.
         """
 
     @abstractmethod
-    def pull_targets(self, x: Tensor) -> Tensor:
-        """Features ``(batch, targets, channels)`` at the pairs, ``(*pairs, channels)``."""
-
-    @abstractmethod
-    def pull_sources(self, x: Tensor) -> Tensor:
-        """Features ``(batch, sources, channels)`` at the pairs, ``(*pairs, channels)``."""
+    def pull_sources(self, x: Tensor, axis: int = 0) -> Tensor:
+        """Gather the values of the sources at their pairs, as ``pull_targets`` does."""
 
     @abstractmethod
     def sum_over_fibres(self, messages: Tensor, batch: int) -> Tensor:
-        """Sum what the pairs carry over each fibre.
+        """Sum the messages of the pairs over each fibre.
 
         Args:
             messages: ``(heads, *pairs, channels)``, zero off the fibres.
@@ -59,6 +66,36 @@ class Neighborhood(ABC):
         """
 
     @abstractmethod
+    def reduce(self, values: Tensor, how: Literal["sum", "max"]) -> Tensor:
+        """The sum or the largest of the values over the fibre of each pair.
+
+        Args:
+            values: ``(heads, *pairs)``.
+            how: Which of the two.
+
+        Returns:
+            Sums or maxima, broadcastable to ``values``.
+        """
+
+    # ---- derived -----------------------------------------------------------------------------
+
+    @property
+    def counted_targets(self) -> Tensor | None:
+        """Booleans ``(batch, targets)``, True for targets whose result counts; None if all do."""
+        return None
+
+    def pairs(self, target: Lifted, source: Lifted) -> tuple[Lifted, Lifted]:
+        """Both ends of all pairs, batch shape broadcastable to ``(*pairs)``.
+
+        Args:
+            target: Elements and points ``(batch, targets, ...)``.
+            source: Elements and points ``(batch, sources, ...)``.
+        """
+        return (
+            Lifted(self.pull_targets(target.element), self.pull_targets(target.point)),
+            Lifted(self.pull_sources(source.element), self.pull_sources(source.point)),
+        )
+
     def inner(self, target: Tensor, source: Tensor) -> Tensor:
         """Pull both back to the pairs and contract their channels.
 
@@ -69,8 +106,8 @@ class Neighborhood(ABC):
         Returns:
             Inner products ``(heads, *pairs)``, a new tensor.
         """
+        return torch.linalg.vecdot(self.pull_targets(target, 1), self.pull_sources(source, 1))
 
-    @abstractmethod
     def outer_sum(self, target: Tensor, source: Tensor) -> Tensor:
         """Pull both back to the pairs and add.
 
@@ -81,8 +118,8 @@ class Neighborhood(ABC):
         Returns:
             Sums ``(heads, *pairs)``, a new tensor.
         """
+        return self.pull_targets(target, 1) + self.pull_sources(source, 1)
 
-    @abstractmethod
     def contract(self, target: Tensor, features: Tensor) -> Tensor:
         """Pull the targets back to the pairs and contract them with features of the pairs.
 
@@ -93,12 +130,14 @@ class Neighborhood(ABC):
         Returns:
             Inner products ``(heads, *pairs)``, a new tensor.
         """
+        return torch.linalg.vecdot(self.pull_targets(target, 1), features.movedim(0, -1))
 
-    @abstractmethod
     def restrict(self, values: Tensor) -> Tensor:
         """Values ``(heads, *pairs)`` times the cut-off, zero at pairs that do not exist."""
+        if self.mask is not None:
+            values = values.masked_fill(~self.mask, 0)
+        return values if self.cutoff is None else values * self.cutoff
 
-    @abstractmethod
     def softmax(self, logits: Tensor) -> Tensor:
         """Softmax of ``(heads, *pairs)`` over each fibre.
 
@@ -106,15 +145,21 @@ class Neighborhood(ABC):
         smoothly when a source comes or goes, the outer ones the result when the last one goes.
         Over an empty fibre it is arbitrary but finite; ``push_forward`` sums nothing there.
         """
+        if self.mask is not None:
+            logits = logits.masked_fill(~self.mask, torch.finfo(logits.dtype).min)
+        weighted = self.restrict((logits - self.reduce(logits.detach(), "max")).exp())
+        # Below the smallest normal number there is no telling an empty fibre from a fading one.
+        total = self.reduce(weighted, "sum").clamp(min=torch.finfo(logits.dtype).tiny)
+        weights = weighted / total  # Off the fibres they are zero already.
+        return weights if self.cutoff is None else weights * self.cutoff
 
-    @abstractmethod
     def count(self, logits: Tensor) -> Tensor:
         """Number of sources in each fibre, at least one, broadcastable to ``logits``.
 
         With a cut-off every source counts by its weight.
         """
+        return self.reduce(self.restrict(torch.ones_like(logits[:1])), "sum").clamp(min=1)
 
-    @abstractmethod
     def push_forward(self, weights: Tensor, values: Tensor) -> Tensor:
         """Sum the weighted values of the sources over each fibre.
 
@@ -125,3 +170,5 @@ class Neighborhood(ABC):
         Returns:
             ``(heads, batch, targets, channels)``, zeros for targets with an empty fibre.
         """
+        messages = weights[..., None] * self.pull_sources(values, 1)
+        return self.sum_over_fibres(messages, values.shape[1])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from attention.neighborhoods.base import Neighborhood
-from liegroups import Lifted
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,59 +32,43 @@ class DenseNeighborhood(Neighborhood):
         """Whether every target has every point of its cloud that exists, all with weight 1."""
         return self.cutoff is None and (self.mask is None or self.mask.shape[-2] == 1)
 
+    @property
+    def counted_targets(self) -> Tensor | None:
+        return self.targets
+
     def between_lifts(self, lifts: int) -> DenseNeighborhood:
-        mask, cutoff = (
-            None if x is None else _repeated(x, lifts) for x in (self.mask, self.cutoff)
-        )
-        targets = None if self.targets is None else self.targets.repeat_interleave(lifts, -1)
-        return DenseNeighborhood(mask, cutoff, targets)
-
-    def pairs(self, target: Lifted, source: Lifted) -> tuple[Lifted, Lifted]:
-        return (
-            Lifted(target.element[:, :, None], target.point[:, :, None]),
-            Lifted(source.element[:, None], source.point[:, None]),
+        return DenseNeighborhood(
+            None if self.mask is None else _repeated(self.mask, lifts),
+            None if self.cutoff is None else _repeated(self.cutoff, lifts),
+            None if self.targets is None else self.targets.repeat_interleave(lifts, -1),
         )
 
-    def pull_targets(self, x: Tensor) -> Tensor:
-        return x[:, :, None].expand(-1, -1, x.shape[1], -1)
+    def pull_targets(self, x: Tensor, axis: int = 0) -> Tensor:
+        return x.unsqueeze(axis + 2)
 
-    def pull_sources(self, x: Tensor) -> Tensor:
-        return x[:, None].expand(-1, x.shape[1], -1, -1)
+    def pull_sources(self, x: Tensor, axis: int = 0) -> Tensor:
+        return x.unsqueeze(axis + 1)
 
     def sum_over_fibres(self, messages: Tensor, batch: int) -> Tensor:
         return messages.sum(-2)
 
+    def reduce(self, values: Tensor, how: Literal["sum", "max"]) -> Tensor:
+        return values.sum(-1, keepdim=True) if how == "sum" else values.amax(-1, keepdim=True)
+
+    # ---- for speed: matrix products, which store no channels of pairs ------------------------
+
     def inner(self, target: Tensor, source: Tensor) -> Tensor:
         return target @ source.mT
-
-    def outer_sum(self, target: Tensor, source: Tensor) -> Tensor:
-        return target[..., :, None] + source[..., None, :]
 
     def contract(self, target: Tensor, features: Tensor) -> Tensor:
         return torch.einsum("hbnc,cbnm->hbnm", target, features)
 
-    def restrict(self, values: Tensor) -> Tensor:
-        if self.mask is not None:
-            values = values.masked_fill(~self.mask, 0)
-        return values if self.cutoff is None else values * self.cutoff
-
     def softmax(self, logits: Tensor) -> Tensor:
+        if self.cutoff is not None:
+            return super().softmax(logits)
         if self.mask is not None:
             logits = logits.masked_fill(~self.mask, torch.finfo(logits.dtype).min)
-        if self.cutoff is None:
-            return logits.softmax(-1)
-        shifted = logits - logits.detach().amax(-1, keepdim=True)
-        weighted = self.restrict(shifted.exp())
-        # Below the smallest normal number there is no telling an empty fibre from a fading one.
-        total = weighted.sum(-1, keepdim=True).clamp(min=torch.finfo(logits.dtype).tiny)
-        return weighted / total * self.cutoff
-
-    def count(self, logits: Tensor) -> Tensor:
-        if self.cutoff is not None:
-            return self.restrict(torch.ones_like(self.cutoff)).sum(-1, keepdim=True).clamp(min=1)
-        if self.mask is None:
-            return logits.new_tensor(logits.shape[-1])
-        return self.mask.sum(-1, keepdim=True).clamp(min=1).to(logits.dtype)
+        return logits.softmax(-1)
 
     def push_forward(self, weights: Tensor, values: Tensor) -> Tensor:
         received = weights @ values

@@ -17,9 +17,18 @@ from attention.neighborhoods.base import Neighborhood
 from attention.neighborhoods.dense import DenseNeighborhood
 from attention.neighborhoods.scatter import Package, check_scatter
 from attention.neighborhoods.sparse import SparseNeighborhood
-from liegroups import Distance, Envelope, HomogeneousSpace, Invariant, Lifted, PolynomialEnvelope
+from liegroups import (
+    Distance,
+    Envelope,
+    HomogeneousSpace,
+    Invariant,
+    Lifted,
+    PolynomialEnvelope,
+    Sees,
+)
 from liegroups.checks import check_count, check_length, check_seed
 from liegroups.compiling import constant_when_compiled
+from liegroups.sees import Seeing
 
 Layout = Literal["dense", "sparse"]
 
@@ -27,19 +36,19 @@ _PAIRS_AT_A_TIME = 2**22
 _TABLE_ROWS = 64
 
 
-class NeighborhoodRule(ABC):
+class NeighborhoodRule(Seeing, ABC):
     """Chooses the sources of each target, by an invariant.
 
-    A rule that does not see the lift is applied to the points, and a neighbor comes with all its
-    lifts; one that does is applied to the lifted points.
+    A rule that does not see the elements over the points is applied to the points, and a neighbor
+    comes with all its lifts; one that does is applied to the lifted points.
     """
 
     @property
-    def sees_lift(self) -> bool:
-        """Whether the choice depends on the elements over the points, not on the points alone."""
-        return False
+    def sees(self) -> Sees:
+        """The parts of a pair that the choice depends on: by default nothing."""
+        return Sees.NOTHING
 
-    def check(self, space: HomogeneousSpace) -> None:  # noqa: B027 (nothing to check is fine)
+    def check(self, space: HomogeneousSpace) -> None:
         """Raise ValueError unless the space has what the rule measures by."""
 
     @abstractmethod
@@ -107,8 +116,8 @@ class _ByMetric(NeighborhoodRule):
     scatter: Package
 
     @property
-    def sees_lift(self) -> bool:
-        return self.metric.sees_lift
+    def sees(self) -> Sees:
+        return self.metric.sees
 
     def check(self, space: HomogeneousSpace) -> None:
         if self.metric.dim(space) != 1:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from attention.neighborhoods.base import Neighborhood
 from attention.neighborhoods.scatter import Package, scatter_max, scatter_sum
-from liegroups import Lifted
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,59 +45,20 @@ class SparseNeighborhood(Neighborhood):
             cutoff=None if self.cutoff is None else self.cutoff.repeat_interleave(lifts**2),
         )
 
-    def pairs(self, target: Lifted, source: Lifted) -> tuple[Lifted, Lifted]:
-        return (
-            Lifted(*map(self.pull_targets, target)),
-            Lifted(*map(self.pull_sources, source)),
-        )
+    def pull_targets(self, x: Tensor, axis: int = 0) -> Tensor:
+        return x.flatten(axis, axis + 1).index_select(axis, self.target)
 
-    def pull_targets(self, x: Tensor) -> Tensor:
-        return x.flatten(0, 1).index_select(0, self.target)
-
-    def pull_sources(self, x: Tensor) -> Tensor:
-        return x.flatten(0, 1).index_select(0, self.source)
+    def pull_sources(self, x: Tensor, axis: int = 0) -> Tensor:
+        return x.flatten(axis, axis + 1).index_select(axis, self.source)
 
     def sum_over_fibres(self, messages: Tensor, batch: int) -> Tensor:
         received = scatter_sum(messages, self.target, self.targets, self.scatter)
         return received.unflatten(1, (batch, -1))
 
-    def inner(self, target: Tensor, source: Tensor) -> Tensor:
-        return torch.linalg.vecdot(self._at_targets(target), self._at_sources(source))
-
-    def outer_sum(self, target: Tensor, source: Tensor) -> Tensor:
-        return self._at_targets(target) + self._at_sources(source)
-
-    def contract(self, target: Tensor, features: Tensor) -> Tensor:
-        return torch.linalg.vecdot(self._at_targets(target), features.T)
-
-    def restrict(self, values: Tensor) -> Tensor:
-        return values if self.cutoff is None else values * self.cutoff
-
-    def softmax(self, logits: Tensor) -> Tensor:
-        largest = self._over_fibres(scatter_max, logits.detach())
-        weighted = self.restrict((logits - largest).exp())
-        total = self._over_fibres(scatter_sum, weighted)
-        weights = weighted / total.clamp(min=torch.finfo(logits.dtype).tiny)
-        return self.restrict(weights)
-
-    def count(self, logits: Tensor) -> Tensor:
-        ones = self.restrict(logits.new_ones(1, len(self.target)))
-        return self._over_fibres(scatter_sum, ones).clamp(min=1)
-
-    def push_forward(self, weights: Tensor, values: Tensor) -> Tensor:
-        messages = weights[..., None] * self._at_sources(values)
-        return self.sum_over_fibres(messages, values.shape[1])
-
-    def _over_fibres(self, reduce: Callable[..., Tensor], values: Tensor) -> Tensor:
-        """Reduce ``(heads, edges)`` over each fibre, and pull the result back to the edges."""
-        reduced = reduce(values, self.target, self.targets, self.scatter)
+    def reduce(self, values: Tensor, how: Literal["sum", "max"]) -> Tensor:
+        scatter = scatter_sum if how == "sum" else scatter_max
+        reduced = scatter(values, self.target, self.targets, self.scatter)
         return reduced.index_select(1, self.target)
-
-    def _at_targets(self, x: Tensor) -> Tensor:
-        return x.flatten(1, 2).index_select(1, self.target)
-
-    def _at_sources(self, x: Tensor) -> Tensor:
-        return x.flatten(1, 2).index_select(1, self.source)
 
 
 def given_edges(edges: Tensor, mask: Tensor | None, batch: int, points: int) -> SparseNeighborhood:

@@ -286,12 +286,12 @@ class ChannelwiseLayer(nn.Module):
         """What the fibres send, ``(batch, points, columns, channels)``."""
         neighborhood: Neighborhood = fibres.neighborhood
         pairs = fibres.invariants.shape[1:]
-        source = neighborhood.pull_sources(features.flatten(2)).flatten(0, -2)
+        source = neighborhood.pull_sources(features.flatten(2)).expand(*pairs, -1).flatten(0, -2)
         product = matrices @ source.unflatten(-1, (-1, self.channels))  # (pairs, columns, channels)
         by_path = self._by_path(product)  # (pairs, paths, components, channels)
         # (pairs, paths, channels) each
         key_weights, value_weights = self.weights(fibres.invariants.flatten(1).T).chunk(2, 1)
-        at_pairs = neighborhood.pull_targets(query.flatten(2)).flatten(0, -2)
+        at_pairs = neighborhood.pull_targets(query.flatten(2)).expand(*pairs, -1).flatten(0, -2)
         at_pairs = at_pairs.unflatten(-1, (-1, self.channels))
         overlaps = [
             (part * self._of_type(at_pairs, place)[:, None]).sum(-2)

@@ -104,7 +104,7 @@ class SteerableAttention(nn.Module):
             [self.key_weights(flat), self.value_weights(flat)],
         )
         query = neighborhood.pull_targets(to_components(self.types, self.query(features)))
-        queries = by_components(self.types, query.flatten(0, -2))
+        queries = by_components(self.types, query.expand(*pairs, -1).flatten(0, -2))
         logits = sum(
             (q * k).unflatten(-1, (self.heads, -1)).sum((1, 3))  # (pairs, heads)
             for q, k in zip(queries, keys, strict=True)

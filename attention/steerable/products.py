@@ -140,7 +140,7 @@ class FusedProduct(Product):
     def _by_pairs(
         self, features: Tensor, directions: Directions, weights: Sequence[Sequence[Radial]]
     ) -> list[dict[int, Tensor]]:
-        pulled = directions.neighborhood.pull_sources(features).flatten(0, -2)
+        pulled = directions.pull_sources(features)
         turned = self.pairwise.turned(by_components(self.types_in, pulled), directions)
         found = []
         for product in weights:
@@ -259,7 +259,7 @@ class PairwiseProduct(Product):
     def forward(
         self, features: Tensor, directions: Directions, weights: Sequence[Sequence[Radial]]
     ) -> list[list[Tensor]]:
-        x = directions.neighborhood.pull_sources(features).flatten(0, -2)
+        x = directions.pull_sources(features)
         harmonics = directions.values
         key = x.device, x.dtype
         if key not in self._made:

@@ -127,6 +127,10 @@ class Directions:
         self._slots: Slots | None = None
         self._values_in_slots: Tensor | None = None
 
+    def pull_sources(self, features: Tensor) -> Tensor:
+        """Features ``(batch, points, channels)`` of the sources, ``(pairs, channels)``."""
+        return self.neighborhood.pull_sources(features).expand(*self.shape, -1).flatten(0, -2)
+
     def rows(self, a: int, targets: Targets) -> Tensor:
         """The matrices Σⱼ C_ijk Yⱼ from a type to several, ``(pairs, rows, 2a + 1)``.
 
@@ -172,7 +176,7 @@ class Directions:
     def _by_source(self) -> Slots:
         batch, points = self.clouds
         number = torch.arange(batch * points, device=self.values.device)
-        source = self.neighborhood.pull_sources(number.view(batch, points, 1)).flatten()
+        source = self.pull_sources(number.view(batch, points, 1))[:, 0]
         pairs = torch.arange(len(source), device=source.device)
         if isinstance(self.neighborhood, DenseNeighborhood):
             width = self.shape[1]  # Every source has all targets of its cloud.

@@ -16,7 +16,7 @@ from attention.interface import Network
 from attention.layer import LieAttention
 from attention.neighborhoods import Nearest, Radius, RandomNearest
 from attention.network import LieTransformer
-from liegroups import Equivariance, FullOrbit, Lifted
+from liegroups import Equivariance, FullOrbit, Lifted, Sees
 from liegroups.affine import AffineGroup
 from liegroups.samplers import RandomSampler
 from liegroups.testing.laws.law import fail, law, require, require_close
@@ -365,13 +365,15 @@ def _chosen_edges(network: Network, clouds: Clouds) -> Tensor:
     rule = network.neighborhood
     if rule is None:
         raise NotApplicable("the network has no rule that chooses neighbors")
-    if rule.sees_lift:
+    if Sees.ELEMENTS in rule.sees:
         raise NotApplicable("the neighbors of a point depend on its lift")
     points = clouds.points.masked_fill(~clouds.mask[..., None], 0)
     lifted = Lifted(network.space.section(points), points)
     chosen = rule(network.space, lifted, clouds.mask, fixed=True)
     number = torch.arange(clouds.mask.numel(), dtype=points.dtype).view(*clouds.mask.shape, 1)
-    target, source = chosen.pull_targets(number), chosen.pull_sources(number)
+    target, source = torch.broadcast_tensors(
+        chosen.pull_targets(number), chosen.pull_sources(number)
+    )
     weight = chosen.restrict(torch.ones_like(target[None, ..., 0]))[0]
     if not ((weight == 0) | (weight == 1)).all():
         raise NotApplicable("the rule weighs the pairs, and edges have no weights")

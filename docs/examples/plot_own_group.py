@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from attention import Count, LieTransformer, invariance_error
-from liegroups import SO2, HomogeneousSpace, Invariant, LieGroup
+from liegroups import SO2, HomogeneousSpace, Invariant, LieGroup, Sees
 from liegroups.testing import check_group, check_invariant, check_space
 
 # %%
@@ -123,7 +123,7 @@ class HyperbolicPlane(HomogeneousSpace):
 class LogCoshDistance(Invariant):
     """log cosh d of the distance d of the hyperbolic plane."""
 
-    sees_lift = False
+    sees = Sees.POINTS
 
     def dim(self, space):
         if not isinstance(space, HyperbolicPlane):

@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 
 from liegroups.lifting import Lifted
+from liegroups.sees import Seeing, Sees
 from liegroups.spaces import HomogeneousSpace
 
 
-class Invariant(ABC):
+class Invariant(Seeing, ABC):
     """A map from pairs of lifted points to features that the group leaves unchanged."""
 
     @property
     @abstractmethod
-    def sees_lift(self) -> bool:
-        """Whether the value depends on the elements over the points, or on the points alone.
+    def sees(self) -> Sees:
+        """The points alone, or the elements over them; a class attribute will do.
 
         An invariant of the points alone is exact however the points were lifted.
         """

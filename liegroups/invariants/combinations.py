@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 import torch
 from torch import Tensor
 
 from liegroups.invariants.base import Invariant
 from liegroups.lifting import Lifted
+from liegroups.sees import Sees
 from liegroups.spaces import HomogeneousSpace
 
 
@@ -32,8 +35,8 @@ class Concat(Invariant):
             raise ValueError(f"{type(self).__name__} takes at least one invariant; got none.")
 
     @property
-    def sees_lift(self) -> bool:
-        return any(part.sees_lift for part in self.invariants)
+    def sees(self) -> Sees:
+        return reduce(or_, (part.sees for part in self.invariants))
 
     def dim(self, space: HomogeneousSpace) -> int:
         return sum(part.dim(space) for part in self.invariants)

@@ -11,6 +11,7 @@ from liegroups.checks import check_length
 from liegroups.invariants.base import Invariant
 from liegroups.lifting import Lifted
 from liegroups.numerics import safe_norm
+from liegroups.sees import Sees
 from liegroups.spaces import HomogeneousSpace
 
 
@@ -21,9 +22,7 @@ class Distance(Invariant):
     It is not differentiable where the two points coincide; its derivatives are zero there.
     """
 
-    @property
-    def sees_lift(self) -> bool:
-        return False
+    sees = Sees.POINTS
 
     def dim(self, space: HomogeneousSpace) -> int:
         require_isometry(self, space)
@@ -50,9 +49,7 @@ class InverseDistance(Invariant):
     def __post_init__(self) -> None:
         check_length("InverseDistance.softening", self.softening)
 
-    @property
-    def sees_lift(self) -> bool:
-        return False
+    sees = Sees.POINTS
 
     def dim(self, space: HomogeneousSpace) -> int:
         require_isometry(self, space)
@@ -68,9 +65,7 @@ class InverseDistance(Invariant):
 class OrbitLabels(Invariant):
     """The labels of both points' orbits, for example their distances from a fixed origin."""
 
-    @property
-    def sees_lift(self) -> bool:
-        return False
+    sees = Sees.POINTS
 
     def dim(self, space: HomogeneousSpace) -> int:
         if space.orbit_label_dim == 0:

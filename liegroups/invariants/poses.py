@@ -14,6 +14,7 @@ from liegroups.group import LieGroup
 from liegroups.invariants.base import Invariant
 from liegroups.lifting import Lifted
 from liegroups.numerics import safe_norm
+from liegroups.sees import Sees
 from liegroups.spaces import HomogeneousSpace
 
 
@@ -30,9 +31,7 @@ class RelativePose(Invariant):
         Hutchinson et al. 2021, LieTransformer, section 3.2.
     """
 
-    @property
-    def sees_lift(self) -> bool:
-        return True
+    sees = Sees.ELEMENTS
 
     def dim(self, space: HomogeneousSpace) -> int:
         _require_logarithm(self, space)
@@ -49,9 +48,7 @@ class RelativeMatrix(Invariant):
     Of affine maps the last row, which is constant, is left out.
     """
 
-    @property
-    def sees_lift(self) -> bool:
-        return True
+    sees = Sees.ELEMENTS
 
     def dim(self, space: HomogeneousSpace) -> int:
         m = space.group.matrix_size
@@ -73,9 +70,7 @@ class AlgebraNorm(Invariant):
     of rotations, where the logarithm itself is not, and smooth where the group elements coincide.
     """
 
-    @property
-    def sees_lift(self) -> bool:
-        return True
+    sees = Sees.ELEMENTS
 
     def dim(self, space: HomogeneousSpace) -> int:
         if space.group.dim == 0:
@@ -113,9 +108,7 @@ class PoseDistance(Invariant):
     def __post_init__(self) -> None:
         check_number("PoseDistance.rotation", self.rotation, least=0, most=1)
 
-    @property
-    def sees_lift(self) -> bool:
-        return True
+    sees = Sees.ELEMENTS
 
     def dim(self, space: HomogeneousSpace) -> int:
         if not isinstance(space.group, AffineGroup):

@@ -11,6 +11,7 @@ from liegroups.affine import AffineGroup
 from liegroups.invariants.base import Invariant
 from liegroups.lifting import Lifted
 from liegroups.numerics import safe_norm
+from liegroups.sees import Sees
 from liegroups.spaces import EuclideanSpace, HomogeneousSpace, PositionOrientation
 
 
@@ -37,9 +38,7 @@ class RelativePositionOrientation(Invariant):
         tensor([3., 4., 0.])
     """
 
-    @property
-    def sees_lift(self) -> bool:
-        return False
+    sees = Sees.POINTS
 
     def dim(self, space: HomogeneousSpace) -> int:
         _oriented(space)
@@ -59,9 +58,7 @@ class LiftedPositionOrientation(Invariant):
     of lifts become points of Rⁿ × Sⁿ⁻¹ with a grid of orientations, as in PONITA.
     """
 
-    @property
-    def sees_lift(self) -> bool:
-        return True
+    sees = Sees.ELEMENTS
 
     def dim(self, space: HomogeneousSpace) -> int:
         _rigid(space)

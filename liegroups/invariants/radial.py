@@ -14,6 +14,7 @@ from liegroups.invariants.base import Invariant
 from liegroups.invariants.distances import require_isometry
 from liegroups.lifting import Lifted
 from liegroups.numerics import stumpff
+from liegroups.sees import Sees
 from liegroups.spaces import HomogeneousSpace
 
 
@@ -185,9 +186,7 @@ class RadialBasis(Invariant):
     def __post_init__(self) -> None:
         check_length("RadialBasis.radius", self.radius)
 
-    @property
-    def sees_lift(self) -> bool:
-        return False
+    sees = Sees.POINTS
 
     def dim(self, space: HomogeneousSpace) -> int:
         require_isometry(self, space)

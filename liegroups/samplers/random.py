@@ -60,9 +60,9 @@ class RandomSampler(Sampler):
             while blocks * _TABLE_ROWS < shape[0]:  # A number even where torch.compile has none
                 blocks *= 2  # for the shape; it recompiles only when a cloud outgrows the table.
             tables = _fixed_tables(self, space, blocks)
-            drawn = tuple(table[: shape[0]].to(points) for table in tables)
+            drawn = [table[: shape[0]].to(points) for table in tables]
         else:
-            drawn = self.draw(space, [*batch, *shape], generator, points.dtype, points.device)
+            drawn = list(self.draw(space, [*batch, *shape], generator, points.dtype, points.device))
         if not space.has_singular_orbits:
             return drawn[0]
         singular = space.is_singular(points)[..., None, None, None]

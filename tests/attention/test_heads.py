@@ -14,7 +14,7 @@ from attention import (
     PointHead,
     RelativeVectorHead,
 )
-from liegroups import SE3, SO3, T3, Distance, Frames, Haar, PositionOrientation, Trivial
+from liegroups import SE3, SO3, T3, Distance, Frames, Haar, PositionOrientation, Sees, Trivial
 
 
 def network(group=SE3(), **settings):  # noqa: B008
@@ -102,6 +102,8 @@ def test_a_head_that_looks_at_elements_makes_the_network_lift():
     assert not network().sees_lift
     assert network(head=FrameVectorHead).sees_lift
     assert not network(head=partial(RelativeVectorHead, heads=2)).sees_lift
+    assert network().sees == Sees.INVARIANTS | Sees.POINTS
+    assert network(head=FrameVectorHead).sees == network().sees | Sees.ELEMENTS
 
 
 @pytest.mark.parametrize("group", [T3(), SO3(), Trivial(3)], ids=str)

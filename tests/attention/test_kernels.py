@@ -37,6 +37,7 @@ from liegroups import (
     Lifted,
     PerHead,
     RelativePose,
+    Sees,
     Sim,
 )
 from liegroups.affine import AffineGroup
@@ -229,7 +230,7 @@ def test_content_and_location_alone():
     content.content, location.location = both.content, both.location
     alone = [part(fibres, part.ends(features, fibres.source)) for part in (content, location)]
     torch.testing.assert_close(both(fibres, both.ends(features, fibres.source)), sum(alone))
-    assert not content.sees_invariants
+    assert Sees.INVARIANTS not in content.sees
 
 
 def test_relative_position_is_that_of_transformer_xl():
@@ -358,3 +359,12 @@ def test_pairs_that_do_not_exist_are_left_out():
     assert seen == [(1, 6 * 6 + 3 * 3)]
     expected = location(fibres.invariants).masked_fill(~exists, 0)
     torch.testing.assert_close(values, expected)
+
+
+def test_a_kernel_that_declares_an_old_boolean_keeps_the_rest():
+    with pytest.warns(DeprecationWarning, match="sees_elements"):
+
+        class Old(LocationOnly):
+            sees_elements = True
+
+    assert Old.__new__(Old).sees == Sees.INVARIANTS | Sees.ELEMENTS

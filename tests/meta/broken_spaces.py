@@ -15,6 +15,7 @@ from liegroups import (
     Distance,
     EuclideanSpace,
     RelativePose,
+    Sees,
     Sphere,
     Trivial,
 )
@@ -268,12 +269,12 @@ class MaskOfOneHead(Distance):
 
 @dataclass(frozen=True)
 class ClaimsToSeeTheLift(Distance):
-    sees_lift = True
+    sees = Sees.ELEMENTS
 
 
 @dataclass(frozen=True)
 class DeniesToSeeTheLift(RelativePose):
-    sees_lift = False
+    sees = Sees.POINTS
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from liegroups.invariants import Invariant
 from liegroups.lifting import Haar, Lifted, lift
+from liegroups.sees import Sees
 from liegroups.spaces import HomogeneousSpace
 from liegroups.testing.draws import cloud, eigenvalues, element
 from liegroups.testing.laws.calculus import check_derivatives, gradients
@@ -35,7 +36,7 @@ def invariant_is_invariant(
     lifted = _lift(space, x)
     moved = Lifted(g @ lifted.element, space.act(g, lifted.point))
     allowed = _rounding(space, lifted, moved)
-    if invariant.sees_lift:
+    if Sees.ELEMENTS in invariant.sees:
         # An invariant may be a logarithm: leave out the pairs that it does not take far from
         # its cut, where the two sides may rightly be different.
         away = _away_from_the_cut(space, lifted)
@@ -129,7 +130,7 @@ def head_mask_is_right(invariant: Invariant, space: HomogeneousSpace) -> None:
 
 @law
 def sees_lift_is_right(invariant: Invariant, space: HomogeneousSpace) -> None:
-    """sees_lift says whether the value changes when the elements over the points change."""
+    """The value changes with the elements over the points where sees holds Sees.ELEMENTS."""
     h = element(space.stabilizer, 14, None, (5,))
     if space.stabilizer.dim == 0 and torch.equal(h, h[:1].expand(h.shape)):
         # Points determine the elements over them; move the elements off the points instead.
@@ -142,8 +143,8 @@ def sees_lift_is_right(invariant: Invariant, space: HomogeneousSpace) -> None:
     turned = _pairs(invariant, space, Lifted(element_ @ h, point_))
     same = torch.equal(still, turned)
     require(
-        same != invariant.sees_lift,
-        f"sees_lift is {invariant.sees_lift}, but the value "
+        same != (Sees.ELEMENTS in invariant.sees),
+        f"sees is {invariant.sees}, but the value "
         f"{'stays the same' if same else 'changes'} with the elements over the points",
     )
 
@@ -162,7 +163,7 @@ def unsuitable_spaces_are_refused(invariant: Invariant, space: HomogeneousSpace)
         moved = Lifted(g @ lifted.element, other.act(g, lifted.point))
         before, after = (_pairs(invariant, other, y) for y in (lifted, moved))
         allowed = _rounding(other, lifted, moved) * size(before, 1)
-        away = _away_from_the_cut(other, lifted) | torch.tensor(not invariant.sees_lift)
+        away = _away_from_the_cut(other, lifted) | torch.tensor(Sees.ELEMENTS not in invariant.sees)
         before, after = (torch.where(away[..., None], y, 0) for y in (before, after))
         require_close(after, before, allowed, 1, f"it accepts {other}, where it is not invariant")
 
