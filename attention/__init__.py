@@ -1,8 +1,10 @@
 """Attention that is equivariant to a Lie group: pull back, multiply by a kernel, push forward."""
 
+from typing import TYPE_CHECKING
+
 from attention.backends import BACKENDS, Backend, BackendName
 from attention.block import AttentionBlock
-from attention.geometry import Fibres, Geometry
+from attention.geometry import Geometry, Pairs
 from attention.heads import (
     FrameVectorHead,
     Head,
@@ -17,7 +19,6 @@ from attention.kernels import (
     Content,
     ContentOnly,
     DotProduct,
-    Ends,
     Joint,
     Kernel,
     LinearLocation,
@@ -26,6 +27,7 @@ from attention.kernels import (
     LocationOnly,
     NormLocation,
     Product,
+    Projections,
     RelativePosition,
     Rotary,
     SharedLocationMLP,
@@ -45,6 +47,7 @@ from attention.neighborhoods import (
 )
 from attention.network import LieTransformer
 from attention.normalizers import Count, Exponential, Linear, Normalizer, Sigmoid, Softmax
+from liegroups.deprecation import renamed
 
 __all__ = [
     "BACKENDS",
@@ -58,9 +61,7 @@ __all__ = [
     "Count",
     "DenseNeighborhood",
     "DotProduct",
-    "Ends",
     "Exponential",
-    "Fibres",
     "FrameVectorHead",
     "Geometry",
     "Head",
@@ -80,8 +81,10 @@ __all__ = [
     "Network",
     "NormLocation",
     "Normalizer",
+    "Pairs",
     "PointHead",
     "Product",
+    "Projections",
     "Radius",
     "RandomNearest",
     "RelativePosition",
@@ -95,3 +98,9 @@ __all__ = [
     "VectorHead",
     "invariance_error",
 ]
+
+if TYPE_CHECKING:
+    Ends = Projections
+    Fibres = Pairs
+else:
+    __getattr__ = renamed(__name__, {"Fibres": "Pairs", "Ends": "Projections"})

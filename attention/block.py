@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from attention.backends import BackendName
-from attention.geometry import Fibres, Geometry
+from attention.geometry import Geometry, Pairs
 from attention.kernels import Kernel, Sum
 from attention.layer import LieAttention
 from attention.normalizers import Normalizer
@@ -43,10 +43,10 @@ class AttentionBlock(nn.Module):
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, fibres: Fibres, features: Tensor) -> Tensor:
+    def forward(self, pairs: Pairs, features: Tensor) -> Tensor:
         """Features ``(batch, points, width)`` to features of the same shape."""
-        features = features + self.attention(fibres, self.attention_norm(features))
-        return features + fibres.at_targets(self._mlp, features)
+        features = features + self.attention(pairs, self.attention_norm(features))
+        return features + pairs.map_targets(self._mlp, features)
 
     def _mlp(self, features: Tensor) -> Tensor:
         return self.mlp(self.mlp_norm(features))

@@ -1,17 +1,18 @@
-"""What the pairs of a network are to its kernels: their space, their invariant, their fibres."""
+"""The pairs of lifted points of a network, with their space and their invariants."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from attention.neighborhoods import Neighborhood
 from liegroups import HomogeneousSpace, Invariant, Lifted
+from liegroups.deprecation import RenamedMethods, renamed
 
 _WORTH_PACKING = 0.9  # Share that exists, above which copying it costs more.
 
@@ -22,28 +23,30 @@ class Geometry:
 
     Attributes:
         space: The space of the points.
-        invariant: What kernels see of a pair.
+        invariant: The function of a pair that kernels see.
     """
 
     space: HomogeneousSpace
     invariant: Invariant
 
     def head_mask(self, heads: int) -> Tensor:
-        """Which of the heads see which features, booleans ``(heads, invariants)``."""
+        """Booleans ``(heads, invariants)``, True where a head sees a feature of the invariant."""
         return self.invariant.head_mask(self.space, heads)
 
 
-class Fibres:
-    """The pairs over a batch of targets, with their invariants.
+class Pairs(RenamedMethods):
+    """The pairs of a batch of targets with their neighbors, and their invariants.
 
     Args:
         geometry: The space and the invariant.
-        neighborhood: Which pairs there are.
+        neighborhood: The pairs that exist.
         target: The targets, elements and points ``(batch, targets, ...)``.
         source: The sources, elements and points ``(batch, sources, ...)``; the targets when
             absent.
         invariants: The invariants of the pairs, where they are known already.
     """
+
+    renamed_methods = {"locate": "map_invariants", "at_targets": "map_targets"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -66,15 +69,15 @@ class Fibres:
         """The invariants of the pairs, ``(invariants, *pairs)``, computed on first use."""
         if self._invariants is None:
             space, invariant = self.geometry.space, self.geometry.invariant
-            ends = self.neighborhood.pairs(self.target, self.source)
+            pulled = self.neighborhood.pull_back(self.target, self.source)
             with full_precision(self.target.point):
-                self._invariants = invariant(space, *ends).movedim(-1, 0).contiguous()
+                self._invariants = invariant(space, *pulled).movedim(-1, 0).contiguous()
         return self._invariants
 
-    def locate(self, location: Callable[[Tensor], Tensor]) -> Tensor:
+    def map_invariants(self, location: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply a function of invariants ``(invariants, n)`` to all pairs.
 
-        On a CPU, pairs that do not exist, or whose target nobody asks for, are left out where there
+        On a CPU, pairs that do not exist, or whose target does not count, are left out where there
         are many of them: their value is zero.
 
         Args:
@@ -93,10 +96,10 @@ class Fibres:
         everywhere = values.new_zeros(len(values), pairs.numel())
         return everywhere.index_copy(1, numbers, values).unflatten(1, pairs)
 
-    def at_targets(self, function: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+    def map_targets(self, function: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
         """Apply a pointwise function to the features of the targets.
 
-        On a CPU, targets that nobody asks for are left out where there are many of them: they get
+        On a CPU, targets that do not count are left out where there are many of them: they get
         zeros.
 
         Args:
@@ -160,3 +163,9 @@ def _true_numbers(which: Tensor, shape: tuple[int, ...]) -> Tensor | None:
     if which.sum() > _WORTH_PACKING * which.numel():
         return None
     return which.flatten().nonzero()[:, 0]
+
+
+if TYPE_CHECKING:
+    Fibres = Pairs
+else:
+    __getattr__ = renamed(__name__, {"Fibres": "Pairs"})

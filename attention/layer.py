@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from attention.backends import BackendName, choose_backend
 from attention.backends.choice import check_backend
-from attention.geometry import Fibres, Geometry
+from attention.geometry import Geometry, Pairs
 from attention.kernels import Kernel, Sum
 from attention.kernels.content import merge_heads, split_heads
 from attention.normalizers import Normalizer, Softmax
@@ -54,11 +54,11 @@ class LieAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, fibres: Fibres, features: Tensor) -> Tensor:
+    def forward(self, pairs: Pairs, features: Tensor) -> Tensor:
         """Attend.
 
         Args:
-            fibres: The pairs.
+            pairs: The pairs.
             features: ``(batch, points, width)``.
 
         Returns:
@@ -67,8 +67,8 @@ class LieAttention(nn.Module):
         Raises:
             ValueError: If the backend cannot compute this attention.
         """
-        ends = self.kernel.ends(features, fibres.source)
+        projections = self.kernel.project(features, pairs.source)
         values = split_heads(self.value(features), self.heads)  # (heads, batch, points, channels)
-        attend = choose_backend(self.backend, self.kernel, self.normalizer, fibres, values)
-        received = attend(self.kernel, self.normalizer, fibres, ends, values)
-        return fibres.at_targets(self.out, merge_heads(received))
+        attend = choose_backend(self.backend, self.kernel, self.normalizer, pairs, values)
+        received = attend(self.kernel, self.normalizer, pairs, projections, values)
+        return pairs.map_targets(self.out, merge_heads(received))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from attention.backends import BackendName
 from attention.block import AttentionBlock
 from attention.clouds import check_clouds
-from attention.geometry import Fibres, Geometry, full_precision
+from attention.geometry import Geometry, Pairs, full_precision
 from attention.heads import Head, InvariantHead
 from attention.interface import Network
 from attention.kernels import Kernel, Sum
@@ -193,13 +193,13 @@ class LieTransformer(Network):
             neighborhood = self.neighborhood(
                 self.space, below, mask, generator=generator, fixed=fixed
             ).between_lifts(lifts)
-        fibres = Fibres(self.geometry, neighborhood, flat)
+        pairs = Pairs(self.geometry, neighborhood, flat)
         if self._has_labels:
             features = torch.cat((features, self.space.orbit_label(points)), -1)
         hidden = repeat(self.embedding(features), "b n c -> b (n k) c", k=lifts)
         for block in self.blocks:
-            hidden = block(fibres, hidden)
-        return self.head(hidden, fibres, lifted_mask, lifts)
+            hidden = block(pairs, hidden)
+        return self.head(hidden, pairs, lifted_mask, lifts)
 
     def move(self, g: Tensor, output: Tensor) -> Tensor:
         return self.head.move(self.space, g, output)

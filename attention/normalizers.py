@@ -38,7 +38,7 @@ class Count(Normalizer):
     """
 
     def __call__(self, neighborhood: Neighborhood, logits: Tensor) -> Tensor:
-        return neighborhood.restrict(logits) / neighborhood.count(logits)
+        return neighborhood.apply_mask(logits) / neighborhood.count(logits)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Exponential(Normalizer):
 
     def __call__(self, neighborhood: Neighborhood, logits: Tensor) -> Tensor:
         weights = logits.clamp(max=self.limit).exp()
-        return neighborhood.restrict(weights) / neighborhood.count(logits)
+        return neighborhood.apply_mask(weights) / neighborhood.count(logits)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Linear(Normalizer):
     """
 
     def __call__(self, neighborhood: Neighborhood, logits: Tensor) -> Tensor:
-        return neighborhood.restrict(logits)
+        return neighborhood.apply_mask(logits)
 
 
 @dataclass(frozen=True)
@@ -90,4 +90,4 @@ class Sigmoid(Normalizer):
 
     def __call__(self, neighborhood: Neighborhood, logits: Tensor) -> Tensor:
         shifted = logits - neighborhood.count(logits).log()
-        return neighborhood.restrict(shifted.sigmoid())
+        return neighborhood.apply_mask(shifted.sigmoid())

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from liegroups.compiling import cached
+from liegroups.deprecation import RenamedMethods
 from liegroups.equivariance import Equivariance
 from liegroups.facts import HasFacts
 from liegroups.matrix_log import Algebra, algebra_log, brackets
@@ -260,7 +261,7 @@ class LieGroup(HasFacts, ABC):
             )
 
 
-class HomogeneousSpace(HasFacts, ABC):
+class HomogeneousSpace(HasFacts, RenamedMethods, ABC):
     """A space of points, a group that acts on it from the left, and a section of the action.
 
     Points are tensors ``(*batch, point_dim)``. Each orbit has a representative point; the
@@ -273,6 +274,8 @@ class HomogeneousSpace(HasFacts, ABC):
     Attributes:
         group: The group that acts.
     """
+
+    renamed_methods = {"turn": "embed_linear"}  # noqa: RUF012
 
     # ---- declare -----------------------------------------------------------------------------
 
@@ -313,7 +316,7 @@ class HomogeneousSpace(HasFacts, ABC):
 
     @property
     def linear(self) -> LieGroup | None:
-        """The group of n × n matrices that ``turn`` takes; None where there is none.
+        """The group of n × n matrices that acts linearly on ``vectors``; None where there is none.
 
         Frames and finite orbits are taken from it.
         """
@@ -381,12 +384,12 @@ class HomogeneousSpace(HasFacts, ABC):
         """
         return self.group.relative(self.section(self.act(g, x)), g @ self.section(x))
 
-    def turn(self, a: Tensor) -> Tensor:
-        """The element ``(*batch, m, m)`` that turns the space by ``a`` in ``linear``."""
-        raise NotImplementedError(f"{self} has no group of matrices to turn by.")
+    def embed_linear(self, a: Tensor) -> Tensor:
+        """Elements of ``linear`` as elements of the group, ``(*batch, m, m)``."""
+        raise NotImplementedError(f"{self} has no group of matrices that acts linearly.")
 
     def vectors(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Vectors that a cloud spans, which turn with it and see nothing else of its motion.
+        """Vectors that a cloud spans, on which the group acts through ``linear`` alone.
 
         Args:
             x: Clouds ``(*batch, points, point_dim)``.
@@ -396,12 +399,12 @@ class HomogeneousSpace(HasFacts, ABC):
             One or several vectors a point, ``(*batch, points, count, n)``, on which ``linear``
             acts by multiplication.
         """
-        raise NotImplementedError(f"{self} has no group of matrices that turns vectors.")
+        raise NotImplementedError(f"{self} has no group of matrices that acts on vectors.")
 
     # ---- derived -----------------------------------------------------------------------------
 
-    def equivariance(self, sampler: Promising) -> Equivariance:
-        """What the lift by a sampler can promise on this space: the sampler's word."""
+    def equivariance(self, sampler: SupportsEquivariance) -> Equivariance:
+        """The kind of equivariance of the lift by a sampler, as the sampler states it."""
         return sampler.equivariance(self)
 
     # ---- checks at the door ------------------------------------------------------------------
@@ -414,11 +417,11 @@ class HomogeneousSpace(HasFacts, ABC):
             )
 
 
-class Promising(Protocol):
-    """What a space needs to know of a sampler, which decides alone what its lift can promise."""
+class SupportsEquivariance(Protocol):
+    """The part of a sampler that a space uses: the equivariance of its lift."""
 
     def equivariance(self, space: HomogeneousSpace) -> Equivariance:
-        """What the lift by this sampler can promise on a space."""
+        """The kind of equivariance of the lift by this sampler on a space."""
 
 
 @cached

@@ -1,4 +1,4 @@
-"""What every backend has in common."""
+"""The base class of backends."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from attention.geometry import Fibres
-from attention.kernels import Ends, Kernel
+from attention.geometry import Pairs
+from attention.kernels import Kernel, Projections
 from attention.normalizers import Normalizer
+from liegroups.deprecation import RenamedMethods
 
 
-class Backend(ABC):
-    """A way to compute Σ_j α(fᵢ, fⱼ, I(gᵢ, gⱼ)) vⱼ over the fibres. All agree to rounding."""
+class Backend(RenamedMethods, ABC):
+    """A way to compute Σ_j α(fᵢ, fⱼ, I(gᵢ, gⱼ)) vⱼ over the neighbors. All agree to rounding."""
+
+    renamed_methods = {"obstacle": "limitation"}  # noqa: RUF012
 
     @abstractmethod
-    def obstacle(self, kernel: Kernel, normalizer: Normalizer, fibres: Fibres) -> str | None:
-        """Why it cannot compute this attention, as the end of a sentence; None when it can."""
+    def limitation(self, kernel: Kernel, normalizer: Normalizer, pairs: Pairs) -> str | None:
+        """The reason why it cannot compute this attention, to end a sentence; None if it can."""
 
     @abstractmethod
     def __call__(
-        self, kernel: Kernel, normalizer: Normalizer, fibres: Fibres, ends: Ends, values: Tensor
+        self,
+        kernel: Kernel,
+        normalizer: Normalizer,
+        pairs: Pairs,
+        projections: Projections,
+        values: Tensor,
     ) -> Tensor:
         """Attend.
 
         Args:
             kernel: Gives the logits of pairs.
             normalizer: Turns them into weights.
-            fibres: The pairs.
-            ends: What the points bring to the kernel.
+            pairs: The pairs.
+            projections: Queries and keys for the kernel.
             values: ``(heads, batch, sources, channels)``.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Which backend computes an attention: the one that is asked for, or the best that can."""
+"""The choice of a backend: the one that is asked for, or the best that can."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attention.backends.linear import LinearTime
 from attention.backends.reference import Reference
 from attention.backends.streaming import Streaming
 from attention.backends.triton import Triton
-from attention.geometry import Fibres
+from attention.geometry import Pairs
 from attention.kernels import Kernel
 from attention.normalizers import Normalizer
 from liegroups import Sees
@@ -30,7 +30,7 @@ _STORED_BYTES = 2**25
 
 
 def choose_backend(
-    name: BackendName, kernel: Kernel, normalizer: Normalizer, fibres: Fibres, values: Tensor
+    name: BackendName, kernel: Kernel, normalizer: Normalizer, pairs: Pairs, values: Tensor
 ) -> Backend:
     """The backend of a name; for ``auto`` the first of these that can compute the attention.
 
@@ -42,7 +42,7 @@ def choose_backend(
         name: A key of ``BACKENDS``, or ``auto``.
         kernel: Gives the logits of pairs.
         normalizer: Turns them into weights.
-        fibres: The pairs.
+        pairs: The pairs.
         values: ``(heads, batch, sources, channels)``.
 
     Raises:
@@ -50,21 +50,21 @@ def choose_backend(
     """
     if name != "auto":
         check_backend(name)
-        obstacle = BACKENDS[name].obstacle(kernel, normalizer, fibres)
-        if obstacle is not None:
-            raise ValueError(f"backend {name!r} {obstacle}.")
+        reason = BACKENDS[name].limitation(kernel, normalizer, pairs)
+        if reason is not None:
+            raise ValueError(f"backend {name!r} {reason}.")
         return BACKENDS[name]
     heads, batch, sources, _ = values.shape
-    logits = heads * batch * fibres.target.point.shape[1] * sources
+    logits = heads * batch * pairs.target.point.shape[1] * sources
     large = logits * values.element_size() > _STORED_BYTES
     for candidate, wanted in {
         "linear": True,
-        "fused": Sees.INVARIANTS not in kernel.sees and not fibres.points_require_grad,
+        "fused": Sees.INVARIANTS not in kernel.sees and not pairs.points_require_grad,
         "triton": large and values.is_cuda,
         "streaming": large,
     }.items():
         backend = BACKENDS[candidate]
-        if wanted and backend.obstacle(kernel, normalizer, fibres) is None:
+        if wanted and backend.limitation(kernel, normalizer, pairs) is None:
             return backend
     return BACKENDS["reference"]
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from attention.backends.base import Backend
-from attention.geometry import Fibres
-from attention.kernels import Ends, Kernel
+from attention.geometry import Pairs
+from attention.kernels import Kernel, Projections
 from attention.neighborhoods import DenseNeighborhood
 from attention.normalizers import Normalizer, Softmax
 from liegroups import Sees
@@ -23,7 +23,7 @@ class Fused(Backend):
     require a gradient.
     """
 
-    def obstacle(self, kernel: Kernel, normalizer: Normalizer, fibres: Fibres) -> str | None:
+    def limitation(self, kernel: Kernel, normalizer: Normalizer, pairs: Pairs) -> str | None:
         if not isinstance(normalizer, Softmax):
             return f"needs the normalizer Softmax; got {normalizer}"
         if not kernel.is_inner_product:
@@ -31,21 +31,28 @@ class Fused(Backend):
                 "needs logits that are inner products, with or without a bias, such as ContentOnly "
                 f"or Sum with DotProduct or Rotary; got {type(kernel).__name__}"
             )
-        if not isinstance(fibres.neighborhood, DenseNeighborhood):
+        if not isinstance(pairs.neighborhood, DenseNeighborhood):
             return "needs the dense layout"
-        if fibres.neighborhood.cutoff is not None:
+        if pairs.neighborhood.cutoff is not None:
             return "does not know a cut-off"
         return None
 
     def __call__(
-        self, kernel: Kernel, normalizer: Normalizer, fibres: Fibres, ends: Ends, values: Tensor
+        self,
+        kernel: Kernel,
+        normalizer: Normalizer,
+        pairs: Pairs,
+        projections: Projections,
+        values: Tensor,
     ) -> Tensor:
-        neighborhood = fibres.neighborhood
+        neighborhood = pairs.neighborhood
         assert isinstance(neighborhood, DenseNeighborhood)
-        query, key, value = (x.transpose(0, 1) for x in (ends.target[0], ends.source[0], values))
+        query, key, value = (
+            x.transpose(0, 1) for x in (projections.queries[0], projections.keys[0], values)
+        )
         bias = None if neighborhood.mask is None else neighborhood.mask[:, None]
         if Sees.INVARIANTS in kernel.sees:
-            location = kernel.bias(fibres).transpose(0, 1)
+            location = kernel.bias(pairs).transpose(0, 1)
             if bias is not None:
                 location = location.masked_fill(~bias, torch.finfo(location.dtype).min)
             bias = location

@@ -8,8 +8,8 @@ from torch.func import functional_call
 
 from attention.backends.base import Backend
 from attention.backends.slices import Tensors, map_slices, map_slices_checkpointed
-from attention.geometry import Fibres
-from attention.kernels import Ends, Kernel
+from attention.geometry import Pairs
+from attention.kernels import Kernel, Projections
 from attention.neighborhoods import DenseNeighborhood
 from attention.normalizers import Normalizer
 from liegroups import Lifted, Sees
@@ -35,48 +35,55 @@ class Streaming(Backend):
         self.elements = elements
         self.stored_bytes = stored_bytes
 
-    def obstacle(self, kernel: Kernel, normalizer: Normalizer, fibres: Fibres) -> str | None:
-        if not isinstance(fibres.neighborhood, DenseNeighborhood):
+    def limitation(self, kernel: Kernel, normalizer: Normalizer, pairs: Pairs) -> str | None:
+        if not isinstance(pairs.neighborhood, DenseNeighborhood):
             return "needs the dense layout; the sparse one is linear in its pairs already"
         return None
 
     def __call__(
-        self, kernel: Kernel, normalizer: Normalizer, fibres: Fibres, ends: Ends, values: Tensor
+        self,
+        kernel: Kernel,
+        normalizer: Normalizer,
+        pairs: Pairs,
+        projections: Projections,
+        values: Tensor,
     ) -> Tensor:
-        neighborhood, parameters = fibres.neighborhood, dict(kernel.named_parameters())
+        neighborhood, parameters = pairs.neighborhood, dict(kernel.named_parameters())
         assert isinstance(neighborhood, DenseNeighborhood)
         mask, cutoff = neighborhood.mask, neighborhood.cutoff
         whole_clouds = mask is None or mask.shape[-2] == 1
 
-        invariants = self._kept(kernel, fibres)
+        invariants = self._kept(kernel, pairs)
 
         def attend(own: Tensors, shared: Tensors) -> tuple[Tensors, Tensors]:
             element, point, *rest = own
             source_element, source_point, sent, *others = shared
-            asked, rest = rest[: len(ends.target)], rest[len(ends.target) :]
-            brought, weights = others[: len(ends.source)], others[len(ends.source) :]
+            queries, rest = rest[: len(projections.queries)], rest[len(projections.queries) :]
+            keys, weights = others[: len(projections.keys)], others[len(projections.keys) :]
             slice_cutoff = None if cutoff is None else rest.pop(0)
             slice_mask = mask if whole_clouds else rest.pop(0)
-            part = Fibres(
-                fibres.geometry,
+            part = Pairs(
+                pairs.geometry,
                 DenseNeighborhood(slice_mask, slice_cutoff),
                 Lifted(element, point),
                 Lifted(source_element, source_point),
                 None if invariants is None else rest.pop(0),
             )
             named = dict(zip(parameters, weights, strict=True))
-            logits = functional_call(kernel, named, (part, Ends(tuple(asked), tuple(brought))))
+            logits = functional_call(
+                kernel, named, (part, Projections(tuple(queries), tuple(keys)))
+            )
             normalized = normalizer(part.neighborhood, logits)
             return (part.neighborhood.push_forward(normalized, sent),), ()
 
-        sliced = [*fibres.target, *ends.target]
-        axes = [1, 1, *(2 for _ in ends.target)]
+        sliced = [*pairs.target, *projections.queries]
+        axes = [1, 1, *(2 for _ in projections.queries)]
         extras = ((cutoff, 1), (None if whole_clouds else mask, 1), (invariants, 2))
         for extra, axis in extras:
             if extra is not None:
                 sliced.append(extra)
                 axes.append(axis)
-        shared = [*fibres.source, values, *ends.source, *parameters.values()]
+        shared = [*pairs.source, values, *projections.keys, *parameters.values()]
         heads, batch, sources, _ = values.shape
         size = max(1, self.elements // (heads * batch * sources))
         compiling = torch.compiler.is_compiling()
@@ -84,11 +91,11 @@ class Streaming(Backend):
         (received,), _ = map_over(attend, sliced, shared, axes=axes, output_axes=[2], size=size)
         return received
 
-    def _kept(self, kernel: Kernel, fibres: Fibres) -> Tensor | None:
+    def _kept(self, kernel: Kernel, pairs: Pairs) -> Tensor | None:
         """The invariants of all pairs, if the kernel sees them and they are few enough."""
         if Sees.INVARIANTS not in kernel.sees:
             return None
-        geometry, (batch, targets) = fibres.geometry, fibres.target.point.shape[:2]
-        pairs = batch * targets * fibres.source.point.shape[1]
-        size = fibres.source.point.element_size() * geometry.invariant.dim(geometry.space)
-        return fibres.invariants if pairs * size <= self.stored_bytes else None
+        geometry, (batch, targets) = pairs.geometry, pairs.target.point.shape[:2]
+        count = batch * targets * pairs.source.point.shape[1]
+        size = pairs.source.point.element_size() * geometry.invariant.dim(geometry.space)
+        return pairs.invariants if count * size <= self.stored_bytes else None

@@ -13,8 +13,8 @@ from torch.nn.functional import pad
 from attention.backends.base import Backend
 from attention.backends.slices import Tensors, map_slices
 from attention.backends.streaming import Streaming
-from attention.geometry import Fibres, Geometry
-from attention.kernels import Ends, Kernel
+from attention.geometry import Geometry, Pairs
+from attention.kernels import Kernel, Projections
 from attention.kernels.combination import ContentOnly, LocationOnly, Sum
 from attention.kernels.location import (
     LinearLocation,
@@ -70,28 +70,33 @@ class Triton(Backend):
         Dao 2023, FlashAttention-2.
     """
 
-    def obstacle(self, kernel: Kernel, normalizer: Normalizer, fibres: Fibres) -> str | None:
+    def limitation(self, kernel: Kernel, normalizer: Normalizer, pairs: Pairs) -> str | None:
         return (
-            _obstacle_of_kernel(kernel)
-            or _obstacle_of_pairs(kernel, normalizer, fibres)
-            or _obstacle_of_machine(kernel, fibres.target.point)
+            _unsupported_kernel(kernel)
+            or _unsupported_pairs(kernel, normalizer, pairs)
+            or _unsupported_machine(kernel, pairs.target.point)
         )
 
     def __call__(
-        self, kernel: Kernel, normalizer: Normalizer, fibres: Fibres, ends: Ends, values: Tensor
+        self,
+        kernel: Kernel,
+        normalizer: Normalizer,
+        pairs: Pairs,
+        projections: Projections,
+        values: Tensor,
     ) -> Tensor:
-        neighborhood = fibres.neighborhood
+        neighborhood = pairs.neighborhood
         assert isinstance(neighborhood, DenseNeighborhood)
         layers = _layers(_location(kernel), _real(values)) if Sees.INVARIANTS in kernel.sees else ()
-        problem = _Problem(fibres.geometry, normalizer, neighborhood.mask, len(layers))
+        problem = _Problem(pairs.geometry, normalizer, neighborhood.mask, len(layers))
         received: Tensor = _Attention.apply(
             problem,
-            fibres.target.point,
-            fibres.source.point,
+            pairs.target.point,
+            pairs.source.point,
             values,
             *layers,
-            *ends.target[:1],
-            *ends.source[:1],
+            *projections.queries[:1],
+            *projections.keys[:1],
         )
         return received
 
@@ -109,7 +114,7 @@ def _hidden(kernel: Kernel) -> int:
     return 0
 
 
-def _obstacle_of_kernel(kernel: Kernel) -> str | None:
+def _unsupported_kernel(kernel: Kernel) -> str | None:
     if type(kernel) not in (Sum, LocationOnly, ContentOnly) or not (
         kernel.is_inner_product or type(kernel) is LocationOnly
     ):
@@ -131,13 +136,13 @@ def _obstacle_of_kernel(kernel: Kernel) -> str | None:
     return None
 
 
-def _obstacle_of_pairs(kernel: Kernel, normalizer: Normalizer, fibres: Fibres) -> str | None:
+def _unsupported_pairs(kernel: Kernel, normalizer: Normalizer, pairs: Pairs) -> str | None:
     if not isinstance(normalizer, Softmax | Count):
         return f"needs the normalizer Softmax or Count; got {normalizer}"
-    neighborhood = fibres.neighborhood
+    neighborhood = pairs.neighborhood
     if not isinstance(neighborhood, DenseNeighborhood) or not neighborhood.is_of_whole_clouds:
         return "needs every point of a cloud as a neighbor, without a cut-off"
-    space, invariant = fibres.geometry.space, fibres.geometry.invariant
+    space, invariant = pairs.geometry.space, pairs.geometry.invariant
     if Sees.INVARIANTS in kernel.sees and _columns(space, invariant) is None:
         return (
             "needs Distance, InverseDistance or RelativePose under translations, alone or in "
@@ -146,7 +151,7 @@ def _obstacle_of_pairs(kernel: Kernel, normalizer: Normalizer, fibres: Fibres) -
     return None
 
 
-def _obstacle_of_machine(kernel: Kernel, points: Tensor) -> str | None:
+def _unsupported_machine(kernel: Kernel, points: Tensor) -> str | None:
     if torch.compiler.is_compiling():
         return "does not run under torch.compile"
     if find_spec("triton") is None:
@@ -409,10 +414,10 @@ def _streamed(problem: _Problem, tensors: Sequence[Tensor]) -> Tensor:
         key, weights = others[: len(query)], others[len(query) :]
         neighborhood = DenseNeighborhood(problem.mask)
         target, other = (Lifted(space.section(p), p) for p in (point, source))
-        fibres = Fibres(problem.geometry, neighborhood, target, other)
+        pairs = Pairs(problem.geometry, neighborhood, target, other)
         terms = [neighborhood.inner(a, b) for a, b in zip(query, key, strict=True)]
         if weights:
-            terms.append(_location_logits(fibres.invariants, *weights))
+            terms.append(_location_logits(pairs.invariants, *weights))
         logits = sum(terms[1:], terms[0])
         weight = problem.normalizer(neighborhood, logits)
         return (neighborhood.push_forward(weight, sent),), ()

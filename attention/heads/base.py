@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from attention.geometry import Fibres, Geometry
+from attention.geometry import Geometry, Pairs
 from liegroups import HomogeneousSpace, Sees
 from liegroups.affine import AffineGroup
 from liegroups.sees import Seeing
@@ -32,12 +32,12 @@ class Head(Seeing, nn.Module, ABC):
         super().__init__()
 
     @abstractmethod
-    def forward(self, features: Tensor, fibres: Fibres, mask: Tensor | None, lifts: int) -> Tensor:
+    def forward(self, features: Tensor, pairs: Pairs, mask: Tensor | None, lifts: int) -> Tensor:
         """Give the output.
 
         Args:
             features: ``(batch, points · lifts, width)``, the lifts of a point side by side.
-            fibres: The pairs of the lifted points.
+            pairs: The pairs of the lifted points.
             mask: Booleans ``(batch, points · lifts)``, True for points that exist, or None.
             lifts: Number of elements above each point.
         """

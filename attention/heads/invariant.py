@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from attention.geometry import Fibres, Geometry
+from attention.geometry import Geometry, Pairs
 from attention.heads.base import Head
 
 
@@ -44,7 +44,7 @@ class InvariantHead(Head):
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, out_features)
         )
 
-    def forward(self, features: Tensor, fibres: Fibres, mask: Tensor | None, lifts: int) -> Tensor:
+    def forward(self, features: Tensor, pairs: Pairs, mask: Tensor | None, lifts: int) -> Tensor:
         """Outputs ``(batch, out_features)``."""
         hidden = self.pointwise(features)
         if mask is not None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attention.backends import BackendName, choose_backend
 from attention.backends.choice import check_backend
-from attention.geometry import Fibres, Geometry
+from attention.geometry import Geometry, Pairs
 from attention.heads.base import Head, VectorHead, average_lifts, linear_part, perceptron
 from attention.kernels import Kernel, Sum
 from attention.normalizers import Normalizer, Softmax
@@ -30,7 +30,7 @@ class PointHead(Head):
         super().__init__(width, out_features, geometry)
         self.pointwise = perceptron(width, out_features)
 
-    def forward(self, features: Tensor, fibres: Fibres, mask: Tensor | None, lifts: int) -> Tensor:
+    def forward(self, features: Tensor, pairs: Pairs, mask: Tensor | None, lifts: int) -> Tensor:
         """Outputs ``(batch, points, out_features)``, zero at points that do not exist."""
         return average_lifts(self.pointwise(features), mask, lifts)
 
@@ -77,16 +77,16 @@ class RelativeVectorHead(VectorHead):
         self.backend = backend
         self.coefficients = perceptron(width, out_features * heads)
 
-    def forward(self, features: Tensor, fibres: Fibres, mask: Tensor | None, lifts: int) -> Tensor:
+    def forward(self, features: Tensor, pairs: Pairs, mask: Tensor | None, lifts: int) -> Tensor:
         """Vectors ``(batch, points, out_features, n)``, zero at points that do not exist."""
         # As seen from the first point, so that nothing is lost far from the origin. The ones
         # give the sum of the weights, by which a target's own position is subtracted.
-        position = fibres.source.point - fibres.source.point[:, :1]
-        brought = torch.cat((position, torch.ones_like(position[..., :1])), -1)
-        values = brought.expand(self.heads, *brought.shape)
-        attend = choose_backend(self.backend, self.kernel, self.normalizer, fibres, values)
-        ends = self.kernel.ends(features, fibres.source)
-        received = attend(self.kernel, self.normalizer, fibres, ends, values)
+        position = pairs.source.point - pairs.source.point[:, :1]
+        carried = torch.cat((position, torch.ones_like(position[..., :1])), -1)
+        values = carried.expand(self.heads, *carried.shape)
+        attend = choose_backend(self.backend, self.kernel, self.normalizer, pairs, values)
+        projections = self.kernel.project(features, pairs.source)
+        received = attend(self.kernel, self.normalizer, pairs, projections, values)
         relative = received[..., :-1] - received[..., -1:] * position
         coefficients = self.coefficients(features).unflatten(-1, (-1, self.heads))
         vectors = torch.einsum("bnoh,hbnc->bnoc", coefficients, relative)
@@ -115,10 +115,10 @@ class FrameVectorHead(VectorHead):
         super().__init__(width, out_features, geometry)
         self.components = perceptron(width, out_features * geometry.space.point_dim)
 
-    def forward(self, features: Tensor, fibres: Fibres, mask: Tensor | None, lifts: int) -> Tensor:
+    def forward(self, features: Tensor, pairs: Pairs, mask: Tensor | None, lifts: int) -> Tensor:
         """Vectors ``(batch, points, out_features, n)``, zero at points that do not exist."""
-        space = fibres.geometry.space
+        space = pairs.geometry.space
         components = self.components(features).unflatten(-1, (-1, space.point_dim))
-        matrices = linear_part(space, fibres.source.element)
+        matrices = linear_part(space, pairs.source.element)
         vectors = torch.einsum("bnij,bnoj->bnoi", matrices, components)
         return average_lifts(vectors, mask, lifts)

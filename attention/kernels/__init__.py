@@ -1,8 +1,10 @@
 """Kernels: content and location parts, and the ways to combine them."""
 
+from typing import TYPE_CHECKING
+
 from attention.kernels.base import Kernel
 from attention.kernels.combination import ContentOnly, Joint, LocationOnly, Product, Sum
-from attention.kernels.content import ConcatenatedLinear, Content, DotProduct, Ends
+from attention.kernels.content import ConcatenatedLinear, Content, DotProduct, Projections
 from attention.kernels.location import (
     LinearLocation,
     Location,
@@ -12,13 +14,13 @@ from attention.kernels.location import (
 )
 from attention.kernels.relative_position import RelativePosition
 from attention.kernels.rotary import Rotary
+from liegroups.deprecation import renamed
 
 __all__ = [
     "ConcatenatedLinear",
     "Content",
     "ContentOnly",
     "DotProduct",
-    "Ends",
     "Joint",
     "Kernel",
     "LinearLocation",
@@ -27,8 +29,14 @@ __all__ = [
     "LocationOnly",
     "NormLocation",
     "Product",
+    "Projections",
     "RelativePosition",
     "Rotary",
     "SharedLocationMLP",
     "Sum",
 ]
+
+if TYPE_CHECKING:
+    Ends = Projections
+else:
+    __getattr__ = renamed(__name__, {"Ends": "Projections"})

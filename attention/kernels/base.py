@@ -1,4 +1,4 @@
-"""What every kernel has in common."""
+"""The base class of kernels."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from attention.geometry import Fibres, Geometry
-from attention.kernels.content import Ends
+from attention.geometry import Geometry, Pairs
+from attention.kernels.content import Projections
 from liegroups import Lifted, Sees
+from liegroups.deprecation import RenamedMethods
 from liegroups.sees import Seeing
 
 
-class Kernel(Seeing, nn.Module, ABC):
-    """Logits of pairs from the features of both ends and the invariant of the pair.
+class Kernel(Seeing, RenamedMethods, nn.Module, ABC):
+    """Logits of pairs from the features of target and source and the invariant of the pair.
 
     It sees the pair through invariants only; this is why a layer built on it is equivariant.
-    What depends on one point alone is computed in ``ends``, once a point; ``forward`` does what
+    What depends on one point alone is computed in ``project``, once a point; ``forward`` does what
     is left, once a pair, and may be given a part of the targets at a time.
 
     Args:
@@ -26,11 +27,12 @@ class Kernel(Seeing, nn.Module, ABC):
 
     Attributes:
         sees: The parts of a pair that the logits depend on: the invariants, and the elements over
-            the points where ``ends`` looks at those.
-        is_inner_product: Whether the logits are the inner products of ``Ends.target[0]`` and
-            ``Ends.source[0]``, plus ``bias`` where the kernel sees invariants.
+            the points where ``project`` looks at those.
+        is_inner_product: Whether the logits are the inner products of ``queries[0]`` and
+            ``keys[0]`` of the projections, plus ``bias`` where the kernel sees invariants.
     """
 
+    renamed_methods = {"ends": "project"}  # noqa: RUF012
     sees: Sees = Sees.INVARIANTS
     is_inner_product: bool = False
 
@@ -38,8 +40,8 @@ class Kernel(Seeing, nn.Module, ABC):
         super().__init__()
 
     @abstractmethod
-    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
-        """What each point brings to its pairs.
+    def project(self, features: Tensor, lifted: Lifted) -> Projections:
+        """Project the features of the points to queries and keys.
 
         Args:
             features: ``(batch, points, width)``.
@@ -47,14 +49,14 @@ class Kernel(Seeing, nn.Module, ABC):
         """
 
     @abstractmethod
-    def forward(self, fibres: Fibres, ends: Ends) -> Tensor:
+    def forward(self, pairs: Pairs, projections: Projections) -> Tensor:
         """Logits ``(heads, *pairs)``.
 
         Args:
-            fibres: The pairs.
-            ends: What the points bring, for the targets and the sources of the pairs.
+            pairs: The pairs.
+            projections: Queries of the targets and keys of the sources.
         """
 
-    def bias(self, fibres: Fibres) -> Tensor:
-        """What is left of the logits without the inner products, ``(heads, *pairs)``."""
+    def bias(self, pairs: Pairs) -> Tensor:
+        """The logits without the inner products, ``(heads, *pairs)``."""
         raise NotImplementedError(f"{type(self).__name__} is not an inner product with a bias.")

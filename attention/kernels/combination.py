@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from attention.geometry import Fibres, Geometry
+from attention.geometry import Geometry, Pairs
 from attention.kernels.base import Kernel
-from attention.kernels.content import Content, DotProduct, Ends
+from attention.kernels.content import Content, DotProduct, Projections
 from attention.kernels.location import Location, LocationMLP
 from liegroups import HomogeneousSpace, Lifted, Sees
 from liegroups.checks import check_count
@@ -38,11 +38,11 @@ class ContentOnly(Kernel):
         self.is_inner_product = self.content.is_inner_product
         self.sees = self.content.sees
 
-    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
-        return self.content.ends(features, lifted)
+    def project(self, features: Tensor, lifted: Lifted) -> Projections:
+        return self.content.project(features, lifted)
 
-    def forward(self, fibres: Fibres, ends: Ends) -> Tensor:
-        return self.content(fibres.neighborhood, ends)
+    def forward(self, pairs: Pairs, projections: Projections) -> Tensor:
+        return self.content(pairs.neighborhood, projections)
 
 
 class LocationOnly(Kernel):
@@ -61,11 +61,11 @@ class LocationOnly(Kernel):
         super().__init__(width, heads, geometry)
         self.location = location(geometry.head_mask(heads))
 
-    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
-        return Ends()
+    def project(self, features: Tensor, lifted: Lifted) -> Projections:
+        return Projections()
 
-    def forward(self, fibres: Fibres, ends: Ends) -> Tensor:
-        return fibres.locate(self.location)
+    def forward(self, pairs: Pairs, projections: Projections) -> Tensor:
+        return pairs.map_invariants(self.location)
 
 
 class _ContentWithLocation(Kernel):
@@ -82,12 +82,12 @@ class _ContentWithLocation(Kernel):
         self.location = location(geometry.head_mask(heads))
         self.sees = Sees.INVARIANTS | self.content.sees
 
-    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
-        return self.content.ends(features, lifted)
+    def project(self, features: Tensor, lifted: Lifted) -> Projections:
+        return self.content.project(features, lifted)
 
-    def forward(self, fibres: Fibres, ends: Ends) -> Tensor:
-        content = self.content(fibres.neighborhood, ends)
-        return self.combine(content, fibres.locate(self.location))
+    def forward(self, pairs: Pairs, projections: Projections) -> Tensor:
+        content = self.content(pairs.neighborhood, projections)
+        return self.combine(content, pairs.map_invariants(self.location))
 
     @abstractmethod
     def combine(self, content: Tensor, location: Tensor) -> Tensor:
@@ -119,8 +119,8 @@ class Sum(_ContentWithLocation):
     def combine(self, content: Tensor, location: Tensor) -> Tensor:
         return content.add_(location)  # In place: content is new, and as large as all pairs.
 
-    def bias(self, fibres: Fibres) -> Tensor:
-        return fibres.locate(self.location)
+    def bias(self, pairs: Pairs) -> Tensor:
+        return pairs.map_invariants(self.location)
 
 
 class Product(_ContentWithLocation):

@@ -1,9 +1,9 @@
-"""Content: what the features of the two ends say to each other."""
+"""Content: logits from the features of target and source."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from einops import rearrange
@@ -12,23 +12,36 @@ from torch import Tensor, nn
 from attention.neighborhoods import Neighborhood
 from liegroups import HomogeneousSpace, Lifted, Sees
 from liegroups.checks import check_count
+from liegroups.deprecation import RenamedMethods, renamed, warn_renamed
 from liegroups.sees import Seeing
 
 
-class Ends(NamedTuple):
-    """What the points bring to their pairs, before they are pulled back.
+class Projections(NamedTuple):
+    """The projections of the features of points, before they are pulled back to the pairs.
 
     Attributes:
-        target: As target, a few tensors ``(heads, batch, points, channels)``.
-        source: As source, the same.
+        queries: Projections of the points as targets, ``(heads, batch, points, channels)`` each.
+        keys: Projections of the points as sources, of the same shape.
     """
 
-    target: tuple[Tensor, ...] = ()
-    source: tuple[Tensor, ...] = ()
+    queries: tuple[Tensor, ...] = ()
+    keys: tuple[Tensor, ...] = ()
+
+    @property
+    def target(self) -> tuple[Tensor, ...]:
+        """The old name of ``queries``."""
+        warn_renamed("Projections.target", "Projections.queries", 2)
+        return self.queries
+
+    @property
+    def source(self) -> tuple[Tensor, ...]:
+        """The old name of ``keys``."""
+        warn_renamed("Projections.source", "Projections.keys", 2)
+        return self.keys
 
 
-class Content(Seeing, nn.Module, ABC):
-    """Logits from the features of both ends; implementations compose into a kernel.
+class Content(Seeing, RenamedMethods, nn.Module, ABC):
+    """Logits from the features of target and source; a part of kernels.
 
     Args:
         width: Number of features a point.
@@ -36,11 +49,12 @@ class Content(Seeing, nn.Module, ABC):
         space: The space of the points.
 
     Attributes:
-        is_inner_product: Whether the logits are the inner products of ``Ends.target[0]`` and
-            ``Ends.source[0]``, which fused implementations compute without storing them.
-        sees: The elements over the points, where ``ends`` looks at them; else nothing.
+        is_inner_product: Whether the logits are the inner products of ``queries[0]`` and
+            ``keys[0]``, which fused implementations compute without storing them.
+        sees: The elements over the points, where ``project`` looks at them; else nothing.
     """
 
+    renamed_methods = {"ends": "project"}  # noqa: RUF012
     is_inner_product: bool = False
     sees: Sees = Sees.NOTHING
 
@@ -49,8 +63,8 @@ class Content(Seeing, nn.Module, ABC):
         self.heads = heads
 
     @abstractmethod
-    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
-        """What each point brings.
+    def project(self, features: Tensor, lifted: Lifted) -> Projections:
+        """Project the features of the points to queries and keys.
 
         Args:
             features: ``(batch, points, width)``.
@@ -58,7 +72,7 @@ class Content(Seeing, nn.Module, ABC):
         """
 
     @abstractmethod
-    def forward(self, neighborhood: Neighborhood, ends: Ends) -> Tensor:
+    def forward(self, neighborhood: Neighborhood, projections: Projections) -> Tensor:
         """Logits ``(heads, *pairs)``, a new tensor."""
 
 
@@ -78,21 +92,21 @@ class DotProduct(Content):
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
 
-    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
+    def project(self, features: Tensor, lifted: Lifted) -> Projections:
         scale = (self.query.out_features // self.heads) ** -0.5
         query = split_heads(self.query(features) * scale, self.heads)
         key = split_heads(self.key(features), self.heads)
-        return Ends((query,), (key,))
+        return Projections((query,), (key,))
 
-    def forward(self, neighborhood: Neighborhood, ends: Ends) -> Tensor:
-        return neighborhood.inner(ends.target[0], ends.source[0])
+    def forward(self, neighborhood: Neighborhood, projections: Projections) -> Tensor:
+        return neighborhood.inner(projections.queries[0], projections.keys[0])
 
 
 class ConcatenatedLinear(Content):
     """aᵀ[Qfᵢ, Kfⱼ] with one vector a for each head (additive attention, Bahdanau et al. 2015).
 
-    A linear form of a concatenation is a sum of two, one for each end, so no pair of features
-    is ever stored.
+    A linear form of a concatenation is a sum of two, one of the target and one of the source, so
+    no pair of features is ever stored.
 
     Args:
         width: Number of features a point.
@@ -121,14 +135,14 @@ class ConcatenatedLinear(Content):
             self.vectors = nn.Parameter(torch.randn(heads, hidden) * hidden**-0.5)
             self.further = nn.Parameter(torch.randn(2, heads, hidden, size) * size**-0.5)
 
-    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
+    def project(self, features: Tensor, lifted: Lifted) -> Projections:
         query = split_heads(self.query(features), self.heads)
         key = split_heads(self.key(features), self.heads)
         for_query, for_key = self._forms()[:, :, None, :, None]
-        return Ends((query @ for_query,), (key @ for_key,))
+        return Projections((query @ for_query,), (key @ for_key,))
 
-    def forward(self, neighborhood: Neighborhood, ends: Ends) -> Tensor:
-        return neighborhood.outer_sum(ends.target[0][..., 0], ends.source[0][..., 0])
+    def forward(self, neighborhood: Neighborhood, projections: Projections) -> Tensor:
+        return neighborhood.outer_sum(projections.queries[0][..., 0], projections.keys[0][..., 0])
 
     def _forms(self) -> Tensor:
         """Both halves of the linear forms of the concatenations, ``(2, heads, channels)``."""
@@ -145,3 +159,9 @@ def split_heads(features: Tensor, heads: int) -> Tensor:
 def merge_heads(features: Tensor) -> Tensor:
     """``(heads, batch, points, channels)`` as ``(batch, points, heads · channels)``."""
     return rearrange(features, "h b n c -> b n (h c)")
+
+
+if TYPE_CHECKING:
+    Ends = Projections
+else:
+    __getattr__ = renamed(__name__, {"Ends": "Projections"})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attention.geometry import Fibres, Geometry
+from attention.geometry import Geometry, Pairs
 from attention.kernels.base import Kernel
-from attention.kernels.content import Ends, split_heads
+from attention.kernels.content import Projections, split_heads
 from liegroups import Lifted
 
 
@@ -44,13 +44,13 @@ class RelativePosition(Kernel):
         self.content_bias = nn.Parameter(torch.zeros(heads, 1, 1, channels))
         self.position_bias = nn.Parameter(torch.zeros(heads, 1, 1, channels))
 
-    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
+    def project(self, features: Tensor, lifted: Lifted) -> Projections:
         scale = self.content_bias.shape[-1] ** -0.5
         query = split_heads(self.query(features), self.heads)
         key = split_heads(self.key(features), self.heads)
         wanted = (query + self.position_bias) @ (self.position * self.head_mask)
-        return Ends(((query + self.content_bias) * scale, wanted * scale), (key,))
+        return Projections(((query + self.content_bias) * scale, wanted * scale), (key,))
 
-    def forward(self, fibres: Fibres, ends: Ends) -> Tensor:
-        content = fibres.neighborhood.inner(ends.target[0], ends.source[0])
-        return content + fibres.neighborhood.contract(ends.target[1], fibres.invariants)
+    def forward(self, pairs: Pairs, projections: Projections) -> Tensor:
+        content = pairs.neighborhood.inner(projections.queries[0], projections.keys[0])
+        return content + pairs.neighborhood.contract(projections.queries[1], pairs.invariants)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from attention.geometry import full_precision
-from attention.kernels.content import DotProduct, Ends
+from attention.kernels.content import DotProduct, Projections
 from liegroups import HomogeneousSpace, Lifted, Sees, Translation
 from liegroups.affine import AffineGroup
 from liegroups.checks import check_length
@@ -67,21 +67,21 @@ class Rotary(DotProduct):
             direction = normalize(torch.randn(heads, planes, group.space_dim), dim=-1)
             self.frequencies = nn.Parameter(speed * direction)
 
-    def ends(self, features: Tensor, lifted: Lifted) -> Ends:
-        (query,), (key,) = super().ends(features, lifted)
+    def project(self, features: Tensor, lifted: Lifted) -> Projections:
+        (query,), (key,) = super().project(features, lifted)
         # As seen from the first element: what is common to all drops out before it can round.
         with full_precision(lifted.point):
             pose = self.group.relative(lifted.element[:, :1], lifted.element)
         if isinstance(self.group, Translation):
             angle = torch.einsum("hpn,bin->hbip", self.frequencies, pose[..., :-1, -1])
             turn = planar_rotation(angle)  # (heads, batch, points, planes, 2, 2)
-            return Ends((self._multiplied(turn, query),), (self._multiplied(turn, key),))
+            return Projections((self._multiplied(turn, query),), (self._multiplied(turn, key),))
         with full_precision(lifted.point):
             contragredient = self.group.inverse(pose).mT
         if isinstance(self.group, AffineGroup):
             pose = _in_units(pose, self.length)
             contragredient = _in_units(contragredient.mT, self.length).mT
-        return Ends(
+        return Projections(
             (self._multiplied(contragredient[..., None, :, :], query),),
             (self._multiplied(pose[..., None, :, :], key),),
         )

@@ -9,21 +9,26 @@ import torch
 from torch import Tensor
 
 from liegroups import Lifted
+from liegroups.deprecation import RenamedMethods
 
 
-class Neighborhood(ABC):
-    """The fibres over each target, and the arrows of the integral transform along them.
+class Neighborhood(RenamedMethods, ABC):
+    """The neighbors of each target, and the arrows of the integral transform along the pairs.
+
+    The pairs of a target with its neighbors are the fibre over it.
 
     Pair tensors carry their channels, or heads, first and the pairs last, ``(channels, *pairs)``,
-    so that what works on pairs does not depend on how a neighborhood lays them out. A layout says
-    how to gather at both ends of the pairs and how to reduce over the fibres; all else follows,
-    and is overridden only for speed.
+    so that code for pairs does not depend on their layout. A layout implements the gathering at
+    the targets and the sources of its pairs and the reduction over the fibres; all else is derived
+    from these, and is overridden only for speed.
 
     Attributes:
         mask: Booleans broadcastable to ``(*pairs)``, True for pairs that exist; None when all do.
         cutoff: Weights of the pairs, ``(*pairs)``, from 0 to 1: how much of each pair belongs to
             the fibre; None when all of it does.
     """
+
+    renamed_methods = {"pairs": "pull_back", "restrict": "apply_mask"}  # noqa: RUF012
 
     mask: Tensor | None = None
     cutoff: Tensor | None = None
@@ -84,8 +89,8 @@ class Neighborhood(ABC):
         """Booleans ``(batch, targets)``, True for targets whose result counts; None if all do."""
         return None
 
-    def pairs(self, target: Lifted, source: Lifted) -> tuple[Lifted, Lifted]:
-        """Both ends of all pairs, batch shape broadcastable to ``(*pairs)``.
+    def pull_back(self, target: Lifted, source: Lifted) -> tuple[Lifted, Lifted]:
+        """Gather both points of all pairs, batch shape broadcastable to ``(*pairs)``.
 
         Args:
             target: Elements and points ``(batch, targets, ...)``.
@@ -132,8 +137,8 @@ class Neighborhood(ABC):
         """
         return torch.linalg.vecdot(self.pull_targets(target, 1), features.movedim(0, -1))
 
-    def restrict(self, values: Tensor) -> Tensor:
-        """Values ``(heads, *pairs)`` times the cut-off, zero at pairs that do not exist."""
+    def apply_mask(self, values: Tensor) -> Tensor:
+        """Multiply ``(heads, *pairs)`` by the cut-off, with zeros at pairs that do not exist."""
         if self.mask is not None:
             values = values.masked_fill(~self.mask, 0)
         return values if self.cutoff is None else values * self.cutoff
@@ -147,7 +152,7 @@ class Neighborhood(ABC):
         """
         if self.mask is not None:
             logits = logits.masked_fill(~self.mask, torch.finfo(logits.dtype).min)
-        weighted = self.restrict((logits - self.reduce(logits.detach(), "max")).exp())
+        weighted = self.apply_mask((logits - self.reduce(logits.detach(), "max")).exp())
         # Below the smallest normal number there is no telling an empty fibre from a fading one.
         total = self.reduce(weighted, "sum").clamp(min=torch.finfo(logits.dtype).tiny)
         weights = weighted / total  # Off the fibres they are zero already.
@@ -158,7 +163,7 @@ class Neighborhood(ABC):
 
         With a cut-off every source counts by its weight.
         """
-        return self.reduce(self.restrict(torch.ones_like(logits[:1])), "sum").clamp(min=1)
+        return self.reduce(self.apply_mask(torch.ones_like(logits[:1])), "sum").clamp(min=1)
 
     def push_forward(self, weights: Tensor, values: Tensor) -> Tensor:
         """Sum the weighted values of the sources over each fibre.

@@ -211,7 +211,7 @@ class Radius(_ByMetric):
         if self.cutoff is None:
             return chosen
         # A second look at the metric, of the chosen pairs alone and with derivatives.
-        reach = self.metric(space, *chosen.pairs(lifted, lifted))[..., 0] / self.radius
+        reach = self.metric(space, *chosen.pull_back(lifted, lifted))[..., 0] / self.radius
         return replace(chosen, cutoff=self.cutoff(reach * reach))
 
 

@@ -1,5 +1,7 @@
 """Attention whose features are irreducible representations of rotations. It needs e3nn."""
 
+from typing import TYPE_CHECKING
+
 from attention.steerable.channelwise import ChannelwiseTransformer
 from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate
 from attention.steerable.layer import SteerableAttention
@@ -12,11 +14,12 @@ from attention.steerable.products import (
     E3nnProduct,
     FusedProduct,
     PairwiseProduct,
-    Product,
     ProductName,
+    TensorProduct,
     make_product,
 )
 from attention.steerable.tensor_product import Directions, Harmonics, PairProduct, Slots
+from liegroups.deprecation import renamed
 
 __all__ = [
     "ChannelwiseTransformer",
@@ -33,11 +36,16 @@ __all__ = [
     "PairwiseProduct",
     "Path",
     "Pooling",
-    "Product",
     "ProductName",
     "Radial",
     "Slots",
     "SteerableAttention",
     "SteerableTransformer",
+    "TensorProduct",
     "make_product",
 ]
+
+if TYPE_CHECKING:
+    Product = TensorProduct
+else:
+    __getattr__ = renamed(__name__, {"Product": "TensorProduct"})

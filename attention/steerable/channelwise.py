@@ -16,7 +16,7 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from attention.clouds import check_clouds
-from attention.geometry import Fibres, Geometry
+from attention.geometry import Geometry, Pairs
 from attention.interface import Network
 from attention.neighborhoods import Neighborhood, NeighborhoodRule, Radius, given_edges
 from attention.normalizers import Normalizer, Softmax
@@ -142,14 +142,14 @@ class ChannelwiseTransformer(Network):
             neighborhood = self.neighborhood(
                 self.space, lifted, mask, generator=generator, fixed=fixed
             )
-        target, source = neighborhood.pairs(lifted, lifted)
+        target, source = neighborhood.pull_back(lifted, lifted)
         relative = source.point - target.point
         distance = safe_norm(relative)[..., None]
         direction = (relative / torch.where(distance > 0, distance, 1)).flatten(0, -2)
         harmonics = o3.spherical_harmonics(
             list(range(self.max_degree + 1)), direction, False, "component"
         )
-        fibres = Fibres(self.geometry, neighborhood, lifted)
+        pairs = Pairs(self.geometry, neighborhood, lifted)
         hidden = self.embedding(features)[..., None, :]  # (batch, points, components, channels)
         matrices: dict[tuple[range, range], Tensor] = {}
         for layer in self.layers:
@@ -157,7 +157,7 @@ class ChannelwiseTransformer(Network):
             key = layer.types_in, layer.types_out
             if key not in matrices:
                 matrices[key] = layer.product(harmonics)
-            hidden = layer(fibres, matrices[key], hidden)
+            hidden = layer(pairs, matrices[key], hidden)
         return pool(self.out(hidden[..., 0, :]), mask, self.pooling)
 
 
@@ -250,11 +250,11 @@ class ChannelwiseLayer(nn.Module):
             nn.Linear(2 * channels, kinds * channels),
         )
 
-    def forward(self, fibres: Fibres, matrices: Tensor, features: Tensor) -> Tensor:
+    def forward(self, pairs: Pairs, matrices: Tensor, features: Tensor) -> Tensor:
         """Attend.
 
         Args:
-            fibres: The pairs.
+            pairs: The pairs.
             matrices: What the product gives for them, ``(pairs, columns, rows)``.
             features: ``(batch, points, components, channels)``.
 
@@ -263,7 +263,7 @@ class ChannelwiseLayer(nn.Module):
         """
         kept = features[..., : sum(2 * degree + 1 for degree in self.both), :]
         query, keep = self.query_and_keep(kept).chunk(2, -1)
-        received = self._attend(fibres, matrices, features, query)
+        received = self._attend(pairs, matrices, features, query)
         hidden: list[Tensor] = []
         for part, mix in zip(self._by_path(received), self.mix, strict=True):
             mixed = part.transpose(-3, -2).flatten(-2) @ mix
@@ -282,16 +282,16 @@ class ChannelwiseLayer(nn.Module):
         parts += [gate * self._of_type(first, degree) for degree, gate in enumerate(gates, start=1)]
         return together + torch.cat(parts, -2)
 
-    def _attend(self, fibres: Fibres, matrices: Tensor, features: Tensor, query: Tensor) -> Tensor:
+    def _attend(self, pairs: Pairs, matrices: Tensor, features: Tensor, query: Tensor) -> Tensor:
         """What the fibres send, ``(batch, points, columns, channels)``."""
-        neighborhood: Neighborhood = fibres.neighborhood
-        pairs = fibres.invariants.shape[1:]
-        source = neighborhood.pull_sources(features.flatten(2)).expand(*pairs, -1).flatten(0, -2)
+        neighborhood: Neighborhood = pairs.neighborhood
+        shape = pairs.invariants.shape[1:]
+        source = neighborhood.pull_sources(features.flatten(2)).expand(*shape, -1).flatten(0, -2)
         product = matrices @ source.unflatten(-1, (-1, self.channels))  # (pairs, columns, channels)
         by_path = self._by_path(product)  # (pairs, paths, components, channels)
         # (pairs, paths, channels) each
-        key_weights, value_weights = self.weights(fibres.invariants.flatten(1).T).chunk(2, 1)
-        at_pairs = neighborhood.pull_targets(query.flatten(2)).expand(*pairs, -1).flatten(0, -2)
+        key_weights, value_weights = self.weights(pairs.invariants.flatten(1).T).chunk(2, 1)
+        at_pairs = neighborhood.pull_targets(query.flatten(2)).expand(*shape, -1).flatten(0, -2)
         at_pairs = at_pairs.unflatten(-1, (-1, self.channels))
         overlaps = [
             (part * self._of_type(at_pairs, place)[:, None]).sum(-2)
@@ -300,14 +300,14 @@ class ChannelwiseLayer(nn.Module):
         overlap = torch.cat(overlaps, 1)
         overlap = (overlap * key_weights[:, : overlap.shape[1]]).sum(1)
         logits = overlap.unflatten(-1, (self.heads, -1)).sum(-1).T * self.scale
-        shares = self.normalizer(neighborhood, logits.unflatten(1, pairs)).flatten(1).T
+        shares = self.normalizer(neighborhood, logits.unflatten(1, shape)).flatten(1).T
         shares = shares.repeat_interleave(self.channels // self.heads, -1)  # (pairs, channels)
         weights = (shares[:, None] * value_weights).split(self.product.paths, 1)
         values = [
             (part * weight[:, :, None]).flatten(1)
             for part, weight in zip(by_path, weights, strict=True)
         ]
-        sent = torch.cat(values, -1).unflatten(0, pairs)[None]
+        sent = torch.cat(values, -1).unflatten(0, shape)[None]
         received = neighborhood.sum_over_fibres(sent, len(features))[0]
         return received.unflatten(-1, (-1, self.channels))
 

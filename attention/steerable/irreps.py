@@ -77,7 +77,7 @@ def by_components(types: Layout, x: Tensor) -> list[Tensor]:
     ]
 
 
-def turn(irreps: Irreps, g: Tensor, x: Tensor) -> Tensor:
+def transform(irreps: Irreps, g: Tensor, x: Tensor) -> Tensor:
     """Features as a motion of space, with a reflection or without, turns them.
 
     Args:
@@ -89,8 +89,8 @@ def turn(irreps: Irreps, g: Tensor, x: Tensor) -> Tensor:
     sign = matrix.det().sign()
     signs = [sign if ir.p < 0 else sign.abs() for mul, ir in irreps for _ in range(mul * ir.dim)]
     # A reflection is a rotation after the inversion of space, which has the parity as its matrix.
-    turned = x @ wigner_matrix(irreps, sign * matrix).mT.to(x)
-    return turned * torch.stack(signs).to(x)
+    rotated = x @ wigner_matrix(irreps, sign * matrix).mT.to(x)
+    return rotated * torch.stack(signs).to(x)
 
 
 class EquivariantLinear(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from attention.geometry import Fibres, Geometry
+from attention.geometry import Geometry, Pairs
 from attention.normalizers import Normalizer, Softmax
 from attention.steerable.irreps import (
     EquivariantLinear,
@@ -83,20 +83,20 @@ class SteerableAttention(nn.Module):
         self.key_weights = PairPerceptron(*settings)
         self.value_weights = PairPerceptron(*settings)
 
-    def forward(self, fibres: Fibres, directions: Directions, features: Tensor) -> Tensor:
+    def forward(self, pairs: Pairs, directions: Directions, features: Tensor) -> Tensor:
         """Attend.
 
         Args:
-            fibres: The pairs.
+            pairs: The pairs.
             directions: Of the pairs, with the harmonics of them.
             features: ``(batch, points, irreps_in.dim)``.
 
         Returns:
             New features ``(batch, points, irreps_out.dim)``.
         """
-        neighborhood = fibres.neighborhood
-        invariants = fibres.invariants
-        pairs = invariants.shape[1:]
+        neighborhood = pairs.neighborhood
+        invariants = pairs.invariants
+        shape = invariants.shape[1:]
         flat = invariants.flatten(1).T  # (pairs, invariants)
         keys, values = self.product(
             to_components(self.types_in, features),
@@ -104,15 +104,15 @@ class SteerableAttention(nn.Module):
             [self.key_weights(flat), self.value_weights(flat)],
         )
         query = neighborhood.pull_targets(to_components(self.types, self.query(features)))
-        queries = by_components(self.types, query.expand(*pairs, -1).flatten(0, -2))
+        queries = by_components(self.types, query.expand(*shape, -1).flatten(0, -2))
         logits = sum(
             (q * k).unflatten(-1, (self.heads, -1)).sum((1, 3))  # (pairs, heads)
             for q, k in zip(queries, keys, strict=True)
         )
-        weights = self.normalizer(neighborhood, logits.T.unflatten(1, pairs) * self.scale)
+        weights = self.normalizer(neighborhood, logits.T.unflatten(1, shape) * self.scale)
         weight = weights.flatten(1).T[:, None, :, None]  # (pairs, 1, heads, 1)
         messages = torch.cat(
             [(weight * v.unflatten(-1, (self.heads, -1))).flatten(1) for v in values], 1
         )
-        received = neighborhood.sum_over_fibres(messages.unflatten(0, pairs)[None], len(features))
+        received = neighborhood.sum_over_fibres(messages.unflatten(0, shape)[None], len(features))
         return self.self_interaction(features) + from_components(self.types, received[0])

@@ -9,11 +9,11 @@ from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
 from attention.clouds import check_clouds
-from attention.geometry import Fibres, Geometry
+from attention.geometry import Geometry, Pairs
 from attention.interface import Network
 from attention.neighborhoods import Neighborhood, NeighborhoodRule, Radius, given_edges
 from attention.normalizers import Normalizer
-from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate, turn
+from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate, transform
 from attention.steerable.layer import SteerableAttention
 from attention.steerable.paths import DEGREE
 from attention.steerable.pooling import Pooling, check_pooling, pool
@@ -200,7 +200,7 @@ class SteerableTransformer(Network):
             neighborhood = self.neighborhood(
                 self.space, lifted, mask, generator=generator, fixed=fixed
             )
-        target, source = neighborhood.pairs(lifted, lifted)
+        target, source = neighborhood.pull_back(lifted, lifted)
         relative = source.point - target.point
         distance = safe_norm(relative)[..., None]
         direction = relative / torch.where(distance > 0, distance, 1)
@@ -209,19 +209,19 @@ class SteerableTransformer(Network):
         )
         outputs = []
         for geometry, blocks in zip(self.geometries, self.stacks, strict=True):
-            fibres = Fibres(geometry, neighborhood, lifted)
+            pairs = Pairs(geometry, neighborhood, lifted)
             hidden = features
             assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
-                hidden = block(fibres, directions, hidden)
+                hidden = block(pairs, directions, hidden)
             outputs.append(hidden)
         return pool(self.out(torch.cat(outputs, -1)), mask, self.pooling)
 
     def move_features(self, g: Tensor, features: Tensor) -> Tensor:
-        return turn(self.irreps_in, g, features)
+        return transform(self.irreps_in, g, features)
 
     def move(self, g: Tensor, output: Tensor) -> Tensor:
-        return turn(self.irreps_out, g, output)
+        return transform(self.irreps_out, g, output)
 
     def _read(self, irreps: str) -> Irreps:
         """Types as written, or all even where there is no parity."""
@@ -281,10 +281,10 @@ class SteerableBlock(nn.Module):
         self.gate = Gate(irreps_out) if gate else None
         self.mix = None if self.gate is None else EquivariantLinear(irreps_out, self.gate.irreps_in)
 
-    def forward(self, fibres: Fibres, directions: Directions, features: Tensor) -> Tensor:
+    def forward(self, pairs: Pairs, directions: Directions, features: Tensor) -> Tensor:
         """Features ``(batch, points, irreps_in.dim)`` to ``(batch, points, irreps_out.dim)``."""
         normed = features if self.norm is None else self.norm(features)
-        hidden = self.attention(fibres, directions, normed)
+        hidden = self.attention(pairs, directions, normed)
         if self.gate is not None and self.mix is not None:
             hidden = self.gate(self.mix(hidden))
         return features + hidden if self.residual else hidden

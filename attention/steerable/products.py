@@ -32,7 +32,7 @@ ProductName = Literal["fused", "e3nn", "cuequivariance"]
 _CHUNK = 2**21  # Numbers made at a time where only sums of them are kept.
 
 
-class Product(nn.Module, ABC):
+class TensorProduct(nn.Module, ABC):
     """The product of features of points with harmonics of the pairs. It has no parameters.
 
     Args:
@@ -68,7 +68,7 @@ class Product(nn.Module, ABC):
         """
 
 
-class FusedProduct(Product):
+class FusedProduct(TensorProduct):
     """Matrix products for each pair of types, in the cheaper of two orders.
 
     By pairs: the weights of every pair, then the product of its features with its harmonics, then
@@ -141,17 +141,17 @@ class FusedProduct(Product):
         self, features: Tensor, directions: Directions, weights: Sequence[Sequence[Radial]]
     ) -> list[dict[int, Tensor]]:
         pulled = directions.pull_sources(features)
-        turned = self.pairwise.turned(by_components(self.types_in, pulled), directions)
+        unmixed = self.pairwise.unmixed(by_components(self.types_in, pulled), directions)
         found = []
         for product in weights:
             types: dict[int, Tensor] = {}
             for target, own in self._into.items():
                 heads = []
                 for hidden, matrices in product:
-                    # Columns, as in what is turned: type of the input, degree, channel.
+                    # Columns, as in the unmixed products: type of the input, degree, channel.
                     columns = torch.cat([matrices[n].transpose(1, 2).flatten(1, 2) for n in own], 1)
                     weight = (hidden @ columns.flatten(1)).unflatten(1, columns.shape[1:])
-                    heads.append(torch.bmm(turned[target], weight))
+                    heads.append(torch.bmm(unmixed[target], weight))
                 types[target] = torch.cat(heads, -1)
             found.append(types)
         return found
@@ -163,14 +163,16 @@ class FusedProduct(Product):
         # A few points at a time, so that what they send stays in the cache of a processor.
         step = max(1, _CHUNK // max(self._sent_by_a_point(each) for p in weights for each in p))
         parts = by_components(self.types_in, features.flatten(0, -2))
-        turns = [
+        couplings = [
             directions.in_slots(
                 self.types_in[path.source].degree, self.types_out[path.target].degree, path.degrees
             )
             for path in self.paths
         ]
         some_parts = list(zip(*(part.split(step) for part in parts), strict=True))
-        some_turns = list(zip(*(turn.split(step * slots.width) for turn in turns), strict=True))
+        some_couplings = list(
+            zip(*(coupling.split(step * slots.width) for coupling in couplings), strict=True)
+        )
         found = []
         for product in weights:
             of_heads = []
@@ -180,7 +182,7 @@ class FusedProduct(Product):
                 )
                 received = [
                     self._received(*own, matrices)
-                    for own in zip(some_parts, some_turns, units, strict=True)
+                    for own in zip(some_parts, some_couplings, units, strict=True)
                 ]
                 of_heads.append(
                     {
@@ -194,7 +196,7 @@ class FusedProduct(Product):
     def _received(
         self,
         parts: Sequence[Tensor],
-        turns: Sequence[Tensor],
+        couplings: Sequence[Tensor],
         units: Tensor,
         matrices: Sequence[Tensor],
     ) -> dict[int, Tensor]:
@@ -202,7 +204,7 @@ class FusedProduct(Product):
 
         Args:
             parts: Types of the features, ``(points, 2a + 1, channels)``.
-            turns: For each path, ``(points · width, 2c + 1, (2a + 1) · degrees)``.
+            couplings: For each path, ``(points · width, 2c + 1, (2a + 1) · degrees)``.
             units: Hidden units ``(points, width, units)``.
             matrices: For each path, ``(units, channels, degrees, channels out)``.
 
@@ -210,12 +212,12 @@ class FusedProduct(Product):
             Types ``(points · width, 2c + 1, channels out)`` by their number.
         """
         found: dict[int, Tensor] = {}
-        for path, turn, matrix in zip(self.paths, turns, matrices, strict=True):
+        for path, coupling, matrix in zip(self.paths, couplings, matrices, strict=True):
             rows = parts[path.source].flatten(0, 1).expand(len(matrix), -1, -1)
             sent = torch.bmm(rows, matrix.flatten(2))  # (units, points · (2a + 1), degrees · out)
             sent = sent.view(len(matrix), len(units), -1).transpose(0, 1)
-            at_pairs = torch.bmm(units, sent).view(len(turn), turn.shape[2], -1)
-            each = torch.bmm(turn, at_pairs)
+            at_pairs = torch.bmm(units, sent).view(len(coupling), coupling.shape[2], -1)
+            each = torch.bmm(coupling, at_pairs)
             found[path.target] = found[path.target] + each if path.target in found else each
         return found
 
@@ -235,7 +237,7 @@ class FusedProduct(Product):
         )
 
 
-class PairwiseProduct(Product):
+class PairwiseProduct(TensorProduct):
     """A product by another library, from the weights of every pair.
 
     Args:
@@ -367,7 +369,7 @@ class CuEquivarianceProduct(PairwiseProduct):
         return product
 
 
-PRODUCTS: dict[str, type[Product]] = {
+PRODUCTS: dict[str, type[TensorProduct]] = {
     "fused": FusedProduct,
     "e3nn": E3nnProduct,
     "cuequivariance": CuEquivarianceProduct,
@@ -382,7 +384,7 @@ def _slots_are_unknown(directions: Directions) -> bool:
 
 def make_product(
     name: ProductName, irreps_in: Irreps, irreps_out: Irreps, max_degree: int, parity: bool
-) -> Product:
+) -> TensorProduct:
     """The product of a name.
 
     Raises:

@@ -135,7 +135,7 @@ class Directions:
         """The matrices Σⱼ C_ijk Yⱼ from a type to several, ``(pairs, rows, 2a + 1)``.
 
         Args:
-            a: The type that they turn.
+            a: The type that they multiply.
             targets: Types with the degrees that lead there; a row is a type, a component of it and
                 a degree, in this order.
         """
@@ -231,13 +231,13 @@ class PairProduct(nn.Module):
         Returns:
             Products ``(pairs, irreps_out.dim)``.
         """
-        turned = self.turned([part.mT for part in split_types(self.types_in, x)], directions)
+        unmixed = self.unmixed([part.mT for part in split_types(self.types_in, x)], directions)
         outputs = []
-        for part, weight, columns in zip(turned, weights, self.columns, strict=True):
+        for part, weight, columns in zip(unmixed, weights, self.columns, strict=True):
             outputs.append((torch.bmm(part, weight) * max(columns, 1) ** -0.5).mT)
         return join_types(outputs)
 
-    def turned(self, parts: Sequence[Tensor], directions: Directions) -> list[Tensor]:
+    def unmixed(self, parts: Sequence[Tensor], directions: Directions) -> list[Tensor]:
         """The products of features with harmonics, their channels side by side and not mixed.
 
         Args:

@@ -8,14 +8,22 @@ list of results. And each law is a plain function of a network and a seed, which
 It needs hypothesis and pytest, the extra ``testing`` of this distribution.
 """
 
-from attention.testing.laws import NETWORK_LAWS, Clouds, NotApplicable, draw_clouds
+from typing import TYPE_CHECKING
+
+from attention.testing.laws import NETWORK_LAWS, Clouds, NotApplicable, example_clouds
 from attention.testing.suites import check_network, network_suite
+from liegroups.deprecation import renamed
 
 __all__ = [
     "NETWORK_LAWS",
     "Clouds",
     "NotApplicable",
     "check_network",
-    "draw_clouds",
+    "example_clouds",
     "network_suite",
 ]
+
+if TYPE_CHECKING:
+    draw_clouds = example_clouds
+else:
+    __getattr__ = renamed(__name__, {"draw_clouds": "example_clouds"})

@@ -45,7 +45,7 @@ class Clouds(NamedTuple):
     mask: Tensor
 
 
-def draw_clouds(network: Network, seed: int, dtype: torch.dtype = torch.float64) -> Clouds:
+def example_clouds(network: Network, seed: int, dtype: torch.dtype = torch.float64) -> Clouds:
     """A batch of a cloud of six points and one of four, of which two coincide.
 
     Not where nearest neighbors are chosen, since rounding decides between those.
@@ -73,7 +73,7 @@ def equivariance_is_of_the_stated_kind(network: Network, seed: int) -> None:
         score = average_z_score(network, seed)
         require(score < 4.5, f"mean outputs differ with |z| = {score:.3g}")
         return
-    clouds = draw_clouds(network, seed)
+    clouds = example_clouds(network, seed)
     output = network(*clouds)
     for g in _elements(network, kind, seed):
         features = network.move_features(g, clouds.features)
@@ -89,7 +89,7 @@ def order_of_points_does_not_matter(network: Network, seed: int) -> None:
         raise NotApplicable("lifts are drawn for each place in the cloud")
     if isinstance(network.neighborhood, RandomNearest):
         raise NotApplicable("neighbors are drawn for each place in the cloud")
-    clouds = draw_clouds(network, seed)
+    clouds = example_clouds(network, seed)
     order = torch.randperm(max(_SIZES), generator=torch.Generator().manual_seed(seed))
     output = network(*clouds)
     permuted = network(*(part[:, order] for part in clouds))
@@ -103,10 +103,10 @@ def order_of_points_does_not_matter(network: Network, seed: int) -> None:
 @law
 def padding_changes_nothing(network: Network, seed: int) -> None:
     """F(x with points that do not exist) = f(x), whatever stands at them."""
-    clouds = draw_clouds(network, seed)
+    clouds = example_clouds(network, seed)
     output = network(*clouds)
     features, points, mask = (
-        torch.cat(parts, 1) for parts in zip(clouds, draw_clouds(network, seed + 1), strict=True)
+        torch.cat(parts, 1) for parts in zip(clouds, example_clouds(network, seed + 1), strict=True)
     )
     mask[:, max(_SIZES) :] = False
     padded = network(features, points, mask)
@@ -119,7 +119,7 @@ def padding_changes_nothing(network: Network, seed: int) -> None:
 @law
 def batching_changes_nothing(network: Network, seed: int) -> None:
     """F(x, y) = (f(x), f(y))."""
-    clouds = draw_clouds(network, seed)
+    clouds = example_clouds(network, seed)
     output = network(*clouds)
     for index, size in enumerate(_SIZES):
         features, points, _ = (part[index : index + 1, :size] for part in clouds)
@@ -132,14 +132,14 @@ def batching_changes_nothing(network: Network, seed: int) -> None:
 @law
 def evaluation_repeats_itself(network: Network, seed: int) -> None:
     """Two evaluations of the same clouds are equal, bit by bit."""
-    clouds = draw_clouds(network, seed)
+    clouds = example_clouds(network, seed)
     require(torch.equal(network(*clouds), network(*clouds)), "two evaluations differ")
 
 
 @law
 def few_points_are_enough(network: Network, seed: int) -> None:
     """F and its gradients are finite for one point, for coincident points, and far apart."""
-    features, points, _ = draw_clouds(network, seed)
+    features, points, _ = example_clouds(network, seed)
     for name, cloud in {
         "one point": points[:, :1],
         "coincident points": points[:, :1].expand(-1, 4, -1),
@@ -156,7 +156,7 @@ def few_points_are_enough(network: Network, seed: int) -> None:
 @law
 def edges_take_the_place_of_the_rule(network: Network, seed: int) -> None:
     """F(x, edges that the neighborhood's rule chooses) = f(x)."""
-    clouds = draw_clouds(network, seed)
+    clouds = example_clouds(network, seed)
     edges = _chosen_edges(network, clouds)
     again = copy.deepcopy(network)
     for layer in _layers(again):
@@ -171,7 +171,7 @@ def edges_take_the_place_of_the_rule(network: Network, seed: int) -> None:
 @law
 def the_generator_decides_what_is_drawn(network: Network, seed: int) -> None:
     """F(x) with a generator is the same, bit by bit, for generators of the same seed."""
-    clouds = draw_clouds(network, seed)
+    clouds = example_clouds(network, seed)
     first, second = (
         network(*clouds, generator=torch.Generator().manual_seed(seed)) for _ in range(2)
     )
@@ -204,7 +204,7 @@ def backends_agree(network: Network, seed: int) -> None:
     """Every backend that can gives the same output and the same gradients."""
     if not _layers(network):
         raise NotApplicable("the network has no layer that backends compute")
-    clouds = draw_clouds(network, seed)
+    clouds = example_clouds(network, seed)
     inputs = clouds.features.requires_grad_(), clouds.points.requires_grad_()
     parameters = tuple(network.parameters())
     found = {}
@@ -234,7 +234,7 @@ def backends_agree(network: Network, seed: int) -> None:
 def dtype_is_kept(network: Network, seed: int) -> None:
     """The output has the dtype of the network, and is finite."""
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        output = copy.deepcopy(network).to(dtype)(*draw_clouds(network, seed, dtype))
+        output = copy.deepcopy(network).to(dtype)(*example_clouds(network, seed, dtype))
         require(output.dtype == dtype, f"the output is {output.dtype}, not {dtype}")
         require(bool(output.isfinite().all()), f"the output is not finite in {dtype}")
 
@@ -243,7 +243,7 @@ def dtype_is_kept(network: Network, seed: int) -> None:
 def it_compiles(network: Network, seed: int) -> None:
     """``torch.compile(fullgraph=True)`` gives the same output and the same gradients."""
     _check_static(network)
-    clouds = draw_clouds(network, seed)
+    clouds = example_clouds(network, seed)
     torch.compiler.reset()
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     output, expected = compiled(*clouds), network(*clouds)
@@ -261,17 +261,17 @@ def it_compiles(network: Network, seed: int) -> None:
 def it_exports(network: Network, seed: int) -> None:
     """``torch.export`` gives a program with the same output."""
     _check_static(network)
-    clouds = draw_clouds(network, seed)
+    clouds = example_clouds(network, seed)
     with torch.no_grad():
         program = torch.export.export(network, tuple(clouds))
-        other = draw_clouds(network, seed + 1)
+        other = example_clouds(network, seed + 1)
         _require_same(program.module()(*other), network(*other), "the exported program")
 
 
 @law
 def copies_are_equal(network: Network, seed: int) -> None:
     """A copy, by pickle or deepcopy, and one with the same state give the same output."""
-    clouds = draw_clouds(network, seed)
+    clouds = example_clouds(network, seed)
     expected = network(*clouds)
     pickled = pickle.loads(pickle.dumps(network))
     buffer = io.BytesIO()
@@ -344,7 +344,7 @@ def _elements(network: Network, kind: Equivariance, seed: int) -> list[Tensor]:
         raise NotApplicable("the network does not say for which subgroup it is exact")
     turns = [space.group.identity(torch.zeros((), dtype=torch.float64))]
     if isinstance(network.sampler, FullOrbit):
-        turns = list(space.turn(network.sampler.subgroup.elements()))
+        turns = list(space.embed_linear(network.sampler.subgroup.elements()))
     if isinstance(space.group, AffineGroup):
         x = torch.randn(space.point_dim, generator=generator, dtype=torch.float64)
         turns = [space.group.compose(space.section(x), turn) for turn in turns]
@@ -374,7 +374,7 @@ def _chosen_edges(network: Network, clouds: Clouds) -> Tensor:
     target, source = torch.broadcast_tensors(
         chosen.pull_targets(number), chosen.pull_sources(number)
     )
-    weight = chosen.restrict(torch.ones_like(target[None, ..., 0]))[0]
+    weight = chosen.apply_mask(torch.ones_like(target[None, ..., 0]))[0]
     if not ((weight == 0) | (weight == 1)).all():
         raise NotApplicable("the rule weighs the pairs, and edges have no weights")
     edges = torch.stack((source, target))[..., 0].long()

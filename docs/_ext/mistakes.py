@@ -70,7 +70,7 @@ MISTAKES: dict[str, str] = {
     "Spaces and points": """
         lg.SE3().default_space().act(torch.eye(4), torch.zeros(2))
         lg.Sphere(lg.SE3())
-        lg.GroupItself(lg.SE3()).turn(torch.eye(3))
+        lg.GroupItself(lg.SE3()).embed_linear(torch.eye(3))
         lg.GroupItself(lg.SE3()).vectors(torch.zeros(1, 16))
         lg.lift(lg.SE3().default_space(), torch.zeros(3))
         lg.lift(lg.SE3().default_space(), torch.zeros(5, 3, dtype=torch.int64))

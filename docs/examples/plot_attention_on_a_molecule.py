@@ -73,9 +73,9 @@ def weights(network, points):
     hook = layer.register_forward_pre_hook(lambda module, inputs: seen.extend(inputs))
     with torch.no_grad():
         network(features[None], points[None])
-        fibres, hidden = seen
-        logits = layer.kernel(fibres, layer.kernel.ends(hidden, fibres.source))
-        found = layer.normalizer(fibres.neighborhood, logits)
+        pairs, hidden = seen
+        logits = layer.kernel(pairs, layer.kernel.project(hidden, pairs.source))
+        found = layer.normalizer(pairs.neighborhood, logits)
     hook.remove()
     return found.mean(0)[0]
 

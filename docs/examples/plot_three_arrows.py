@@ -29,19 +29,19 @@ features = torch.tensor([0.6, -1.0, 0.9, 0.3, -0.5, 1.0, -0.8, 0.1])[None, :, No
 network = LieTransformer(lg.SE2(), 1, 1, invariant=lg.Distance(), width=8, layers=1, heads=1).eval()
 
 # %%
-# What a layer is given: the pairs of points, called fibres, and the features at the points.
+# What a layer is given: the pairs of points and the features at the points.
 
 layer = network.blocks[0].attention
 given = []
 hook = layer.register_forward_pre_hook(lambda module, inputs: given.extend(inputs))
 with torch.no_grad():
     network(features, points[None])
-    fibres, hidden = given
-    ends = layer.kernel.ends(hidden, fibres.source)
+    pairs, hidden = given
+    projections = layer.kernel.project(hidden, pairs.source)
 
-    # Pull the features of both ends back to the pairs, and multiply by a kernel.
-    logits = layer.kernel(fibres, ends)
-    weights = layer.normalizer(fibres.neighborhood, logits)[0, 0]  # (targets, sources)
+    # Pull the features of target and source back to the pairs, and multiply by a kernel.
+    logits = layer.kernel(pairs, projections)
+    weights = layer.normalizer(pairs.neighborhood, logits)[0, 0]  # (targets, sources)
 
     # Push forward: sum over the pairs above each target.
     received = weights @ features[0]

@@ -1,4 +1,4 @@
-"""What every sampler of lifts has in common."""
+"""The base class of samplers of lifts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def equivariance(self, space: HomogeneousSpace) -> Equivariance:
-        """What the lift by this sampler can promise on a space."""
+        """The kind of equivariance of the lift by this sampler on a space."""
 
     @abstractmethod
     def count_on(self, space: HomogeneousSpace) -> int:

@@ -113,7 +113,7 @@ class Frames(Sampler):
             frame = local_axes(vectors, x, self.radius, frame, family.reflections)
         if family.scalings:
             frame = frame * vectors.size[..., None, None]
-        return carried(space, space.turn(frame), x)[..., None, :, :].to(points.dtype)
+        return carried(space, space.embed_linear(frame), x)[..., None, :, :].to(points.dtype)
 
     def _check(self, space: HomogeneousSpace) -> _Family:
         family = _family(space)

@@ -235,4 +235,4 @@ def _turns(subgroup: FiniteGroup, space: HomogeneousSpace) -> Tensor:
             f"FullOrbit takes a finite group of matrices that turn the space; {space} turns by "
             f"{turns}, which does not contain {subgroup}."
         )
-    return space.turn(subgroup.elements())
+    return space.embed_linear(subgroup.elements())

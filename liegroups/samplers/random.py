@@ -10,6 +10,7 @@ from torch import Tensor
 
 from liegroups.checks import check_count, check_length, check_seed
 from liegroups.compiling import constant_when_compiled
+from liegroups.deprecation import RenamedMethods
 from liegroups.equivariance import Equivariance
 from liegroups.samplers.base import Sampler, has_one_lift
 from liegroups.spaces import HomogeneousSpace
@@ -17,7 +18,7 @@ from liegroups.spaces import HomogeneousSpace
 _TABLE_ROWS = 64
 
 
-class RandomSampler(Sampler):
+class RandomSampler(RenamedMethods, Sampler):
     """Independent draws over each point; at evaluation from a table that a seed makes.
 
     Attributes:
@@ -26,12 +27,14 @@ class RandomSampler(Sampler):
         seed: Seed of the fixed table that evaluation uses.
     """
 
+    renamed_methods = {"draw": "sample"}  # noqa: RUF012
+
     count: int
     shared: bool
     seed: int
 
     @abstractmethod
-    def draw(
+    def sample(
         self,
         space: HomogeneousSpace,
         shape: list[int],
@@ -62,7 +65,9 @@ class RandomSampler(Sampler):
             tables = _fixed_tables(self, space, blocks)
             drawn = [table[: shape[0]].to(points) for table in tables]
         else:
-            drawn = list(self.draw(space, [*batch, *shape], generator, points.dtype, points.device))
+            drawn = list(
+                self.sample(space, [*batch, *shape], generator, points.dtype, points.device)
+            )
         if not space.has_singular_orbits:
             return drawn[0]
         singular = space.is_singular(points)[..., None, None, None]
@@ -105,7 +110,7 @@ class Haar(RandomSampler):
             return Equivariance.NONE
         return Equivariance.IN_DISTRIBUTION
 
-    def draw(
+    def sample(
         self,
         space: HomogeneousSpace,
         shape: list[int],
@@ -163,7 +168,7 @@ class Proposal(RandomSampler):
     def equivariance(self, space: HomogeneousSpace) -> Equivariance:
         return Equivariance.EXACT if has_one_lift(space) else Equivariance.NONE
 
-    def draw(
+    def sample(
         self,
         space: HomogeneousSpace,
         shape: list[int],
@@ -189,7 +194,7 @@ def _fixed_tables(
     generator = torch.Generator().manual_seed(sampler.seed)
     shape = [_TABLE_ROWS, sampler.count_on(space)]
     made = [
-        sampler.draw(space, shape, generator, torch.float64, torch.device("cpu"))
+        sampler.sample(space, shape, generator, torch.float64, torch.device("cpu"))
         for _ in range(blocks)
     ]
     return tuple(torch.cat(rows) for rows in zip(*made, strict=True))

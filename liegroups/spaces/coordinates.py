@@ -66,7 +66,7 @@ class Coordinates(HomogeneousSpace):
         self.check_points(x)
         return x
 
-    def turn(self, a: Tensor) -> Tensor:
+    def embed_linear(self, a: Tensor) -> Tensor:
         return a
 
     def vectors(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

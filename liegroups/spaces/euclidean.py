@@ -69,7 +69,7 @@ class EuclideanSpace(HomogeneousSpace):
         n = self.group.space_dim
         return self.embed(self.group.split(g)[0].expand(*batch, n, n))
 
-    def turn(self, a: Tensor) -> Tensor:
+    def embed_linear(self, a: Tensor) -> Tensor:
         return self.embed(a)
 
     def vectors(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -92,7 +92,7 @@ class PositionOrientation(HomogeneousSpace):
         p, o = self.split_point(x)
         return torch.cat((p, direction(o)), -1)
 
-    def turn(self, a: Tensor) -> Tensor:
+    def embed_linear(self, a: Tensor) -> Tensor:
         return self.group.join(a, a.new_zeros(self.group.space_dim))
 
     def vectors(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

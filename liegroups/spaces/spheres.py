@@ -88,7 +88,7 @@ class ConcentricSpheres(HomogeneousSpace):
     def is_singular(self, x: Tensor) -> Tensor:
         return (x == 0).all(-1)
 
-    def turn(self, a: Tensor) -> Tensor:
+    def embed_linear(self, a: Tensor) -> Tensor:
         return a
 
     def vectors(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -165,7 +165,7 @@ class Sphere(HomogeneousSpace):
         self.check_points(x)
         return direction(x)
 
-    def turn(self, a: Tensor) -> Tensor:
+    def embed_linear(self, a: Tensor) -> Tensor:
         return a
 
     def vectors(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -25,20 +25,20 @@ from torch import Tensor
 
 from liegroups.group import LieGroup
 from liegroups.spaces import HomogeneousSpace
-from liegroups.testing import draws
+from liegroups.testing import inputs as given
 from liegroups.testing.laws.law import Law, Role, roles
 
 __all__ = ["batches", "clouds", "dtypes", "elements", "points", "tangents"]
 
 _SEEDS = st.integers(0, 2**32 - 1)
-_CUT_ANGLES = tuple(angle for angle in draws.ANGLES if angle <= 4)
+_CUT_ANGLES = tuple(angle for angle in given.ANGLES if angle <= 4)
 _DTYPES = st.sampled_from((torch.float64, torch.float32))
 _BATCHES: st.SearchStrategy[tuple[int, ...]] = st.sampled_from(((), (3,), (2, 2)))
 _NUMBERS = st.sampled_from((1.0, 0.0, -1.0, 0.5, -1.75, 1e-6))
-_ANGLES = st.sampled_from(draws.ANGLES)
+_ANGLES = st.sampled_from(given.ANGLES)
 _ELEMENT_ANGLES = st.sampled_from((*_CUT_ANGLES, None, None, None))
-_POINT_KINDS = st.sampled_from(draws.POINT_KINDS)
-_CLOUD_KINDS = st.sampled_from(draws.CLOUD_KINDS)
+_POINT_KINDS = st.sampled_from(given.POINT_KINDS)
+_CLOUD_KINDS = st.sampled_from(given.CLOUD_KINDS)
 _COUNTS = st.integers(2, 5)
 
 
@@ -57,7 +57,7 @@ def tangents(
     *,
     batch: Sequence[int] = (),
     dtype: torch.dtype = torch.float64,
-    angles: Sequence[float] = draws.ANGLES,
+    angles: Sequence[float] = given.ANGLES,
 ) -> st.SearchStrategy[Tensor]:
     """Algebra coordinates of special spectral angles, in basis directions and random ones.
 
@@ -71,7 +71,7 @@ def tangents(
         A strategy of tangents ``(*batch, dim)``.
     """
     return st.builds(
-        draws.tangent,
+        given.tangent,
         st.just(group),
         _SEEDS,
         st.sampled_from(tuple(angles)),
@@ -99,7 +99,7 @@ def elements(
         A strategy of elements ``(*batch, m, m)``.
     """
     return st.builds(
-        draws.element,
+        given.element,
         st.just(group),
         _SEEDS,
         st.sampled_from((*angles, None, None, None)),
@@ -114,7 +114,7 @@ def points(
     """Points: generic, the origin, on the half-axes and just off them.
 
     Args:
-        space: The space; see `draws.point` for one whose points are not all of Rⁿ.
+        space: The space; see `given.point` for one whose points are not all of Rⁿ.
         batch: Batch shape.
         dtype: Floating type.
 
@@ -122,7 +122,7 @@ def points(
         A strategy of points ``(*batch, point_dim)``.
     """
     return st.builds(
-        draws.point,
+        given.point,
         st.just(space),
         _SEEDS,
         _POINT_KINDS,
@@ -145,7 +145,7 @@ def clouds(
         A strategy of clouds ``(*batch, points, point_dim)``.
     """
     return st.builds(
-        draws.cloud,
+        given.cloud,
         st.just(space),
         _SEEDS,
         _CLOUD_KINDS,
@@ -180,19 +180,19 @@ def law_inputs(
         seed = draw(_SEEDS)
         match role:
             case Role.TANGENT:
-                inputs[name] = draws.tangent(group, seed, draw(_ANGLES), **like)
+                inputs[name] = given.tangent(group, seed, draw(_ANGLES), **like)
             case Role.ELEMENT:
-                inputs[name] = draws.element(group, seed, draw(_ELEMENT_ANGLES), **like)
+                inputs[name] = given.element(group, seed, draw(_ELEMENT_ANGLES), **like)
             case _ if space is None:
                 raise _needs_space(role)
             case Role.STABILIZER:
                 angle = draw(_ELEMENT_ANGLES)
-                inputs[name] = draws.element(space.stabilizer, seed, angle, **like)
+                inputs[name] = given.element(space.stabilizer, seed, angle, **like)
             case Role.POINT:
-                inputs[name] = draws.point(space, seed, draw(_POINT_KINDS), **like)
+                inputs[name] = given.point(space, seed, draw(_POINT_KINDS), **like)
             case Role.CLOUD:
                 kind, count = draw(_CLOUD_KINDS), draw(_COUNTS)
-                inputs[name] = draws.cloud(space, seed, kind, count, **like)
+                inputs[name] = given.cloud(space, seed, kind, count, **like)
     return inputs
 
 
@@ -215,17 +215,17 @@ def generic_inputs(
             case Role.NUMBER:
                 inputs[name] = 0.5
             case Role.TANGENT:
-                inputs[name] = draws.tangent(group, seed, 1.0, (2,))
+                inputs[name] = given.tangent(group, seed, 1.0, (2,))
             case Role.ELEMENT:
-                inputs[name] = draws.element(group, seed, 1.0, (2,))
+                inputs[name] = given.element(group, seed, 1.0, (2,))
             case _ if space is None:
                 raise _needs_space(role)
             case Role.STABILIZER:
-                inputs[name] = draws.element(space.stabilizer, seed, 1.0, (2,))
+                inputs[name] = given.element(space.stabilizer, seed, 1.0, (2,))
             case Role.POINT:
-                inputs[name] = draws.point(space, seed, "generic", (2,))
+                inputs[name] = given.point(space, seed, "generic", (2,))
             case Role.CLOUD:
-                inputs[name] = draws.cloud(space, seed, "generic", 3)
+                inputs[name] = given.cloud(space, seed, "generic", 3)
     return inputs
 
 

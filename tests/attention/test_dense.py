@@ -25,7 +25,7 @@ def test_fast_paths_agree_with_what_is_derived(name, method):
         "inner": (target, source),
         "contract": (target, torch.randn(5, BATCH, POINTS, POINTS, dtype=torch.float64)),
         "softmax": (logits,),
-        "push_forward": (neighborhood.restrict(logits), source),
+        "push_forward": (neighborhood.apply_mask(logits), source),
     }[method]
     fast = getattr(neighborhood, method)(*arguments)
     derived = getattr(Neighborhood, method)(neighborhood, *arguments)

@@ -48,9 +48,9 @@ def test_relative_vectors_written_out():
     seen = {}
     model.head.register_forward_pre_hook(lambda _, inputs: seen.update(inputs=inputs))
     vectors = model(features, points)
-    hidden, fibres, _, _ = seen["inputs"]
+    hidden, pairs, _, _ = seen["inputs"]
     head = model.head
-    logits = head.kernel(fibres, head.kernel.ends(hidden, fibres.source))
+    logits = head.kernel(pairs, head.kernel.project(hidden, pairs.source))
     relative = points[:, None] - points[:, :, None]
     moments = torch.einsum("hbij,bijc->hbic", logits / 5, relative)
     coefficients = head.coefficients(hidden).unflatten(-1, (3, 2))

@@ -8,13 +8,13 @@ from attention import (
     ContentOnly,
     DenseNeighborhood,
     DotProduct,
-    Fibres,
     Geometry,
     Joint,
     LinearLocation,
     LocationMLP,
     LocationOnly,
     NormLocation,
+    Pairs,
     Product,
     RelativePosition,
     Rotary,
@@ -50,7 +50,7 @@ LIFTED = Lifted(torch.eye(4), torch.zeros(3))
 def cloud(*shape, space=SPACE, invariant=Distance(), **settings):  # noqa: B008
     points = torch.randn(*shape, space.point_dim, **settings)
     geometry = Geometry(space, invariant)
-    return Fibres(geometry, DenseNeighborhood(), Lifted(space.section(points), points))
+    return Pairs(geometry, DenseNeighborhood(), Lifted(space.section(points), points))
 
 
 def perceptrons(outputs=1, pairs=700):
@@ -134,7 +134,7 @@ def test_concatenated_linear_is_a_linear_form_of_the_concatenation(hidden):
     content = ConcatenatedLinear(6, 2, SPACE, hidden=hidden)
     features = torch.randn(1, 4, 6)
     query, key = content.query(features)[0], content.key(features)[0]
-    logits = content(DenseNeighborhood(), content.ends(features, LIFTED))[:, 0]
+    logits = content(DenseNeighborhood(), content.project(features, LIFTED))[:, 0]
     for head in range(2):
         if hidden is None:
             form = content.vectors[:, head].flatten()
@@ -154,7 +154,7 @@ def test_dot_product_scales_by_the_channels_of_a_head():
     features = torch.randn(1, 3, 8)
     query, key = content.query(features)[0], content.key(features)[0]
     expected = query[1, 4:] @ key[2, 4:] / 4**0.5
-    logits = content(DenseNeighborhood(), content.ends(features, LIFTED))
+    logits = content(DenseNeighborhood(), content.project(features, LIFTED))
     torch.testing.assert_close(logits[1, 0, 1, 2], expected)
 
 
@@ -192,11 +192,11 @@ def test_shared_perceptron_serves_uneven_groups_of_heads():
 def test_combination(kernel, formula):
     torch.manual_seed(0)
     module = kernel(8, 2, Geometry(SPACE, Distance()))
-    fibres = cloud(2, 4)
-    ends = module.ends(torch.randn(2, 4, 8), fibres.source)
-    content = module.content(fibres.neighborhood, ends)
-    location = module.location(fibres.invariants)
-    torch.testing.assert_close(module(fibres, ends), formula(content, location))
+    pairs = cloud(2, 4)
+    projections = module.project(torch.randn(2, 4, 8), pairs.source)
+    content = module.content(pairs.neighborhood, projections)
+    location = module.location(pairs.invariants)
+    torch.testing.assert_close(module(pairs, projections), formula(content, location))
 
 
 def test_joint_is_a_perceptron_of_both():
@@ -224,46 +224,46 @@ def test_hidden_units_are_needed(location):
 
 def test_content_and_location_alone():
     torch.manual_seed(0)
-    fibres, features = cloud(2, 4), torch.randn(2, 4, 8)
-    both = Sum(8, 2, fibres.geometry)
-    content, location = ContentOnly(8, 2, fibres.geometry), LocationOnly(8, 2, fibres.geometry)
+    pairs, features = cloud(2, 4), torch.randn(2, 4, 8)
+    both = Sum(8, 2, pairs.geometry)
+    content, location = ContentOnly(8, 2, pairs.geometry), LocationOnly(8, 2, pairs.geometry)
     content.content, location.location = both.content, both.location
-    alone = [part(fibres, part.ends(features, fibres.source)) for part in (content, location)]
-    torch.testing.assert_close(both(fibres, both.ends(features, fibres.source)), sum(alone))
+    alone = [part(pairs, part.project(features, pairs.source)) for part in (content, location)]
+    torch.testing.assert_close(both(pairs, both.project(features, pairs.source)), sum(alone))
     assert Sees.INVARIANTS not in content.sees
 
 
 def test_relative_position_is_that_of_transformer_xl():
     """Written out for one pair: (q + u)ᵀk + (q + v)ᵀWr, over √d."""
     torch.manual_seed(0)
-    fibres, features = cloud(1, 4, invariant=RelativePose()), torch.randn(1, 4, 8)
-    kernel = RelativePosition(8, 2, fibres.geometry)
+    pairs, features = cloud(1, 4, invariant=RelativePose()), torch.randn(1, 4, 8)
+    kernel = RelativePosition(8, 2, pairs.geometry)
     for parameter in kernel.parameters():
         nn.init.normal_(parameter)
-    logits = kernel(fibres, kernel.ends(features, fibres.source))
+    logits = kernel(pairs, kernel.project(features, pairs.source))
     i, j, head, own = 1, 3, 1, slice(4, 8)
     q, k = kernel.query.weight[own] @ features[0, i], kernel.key.weight[own] @ features[0, j]
     u, v = kernel.content_bias[head, 0, 0], kernel.position_bias[head, 0, 0]
-    position = kernel.position[head, 0] @ fibres.invariants[:, 0, i, j]
+    position = kernel.position[head, 0] @ pairs.invariants[:, 0, i, j]
     expected = ((q + u) @ k + (q + v) @ position) / 4**0.5
     torch.testing.assert_close(logits[head, 0, i, j], expected)
 
 
 def test_relative_position_sees_only_the_invariants_of_a_head():
-    fibres = cloud(1, 4, invariant=PerHead([Distance(), InverseDistance()]))
-    kernel = RelativePosition(8, 2, fibres.geometry)
+    pairs = cloud(1, 4, invariant=PerHead([Distance(), InverseDistance()]))
+    kernel = RelativePosition(8, 2, pairs.geometry)
     features = torch.randn(1, 4, 8)
-    ends = kernel.ends(features, fibres.source)
-    assert (ends.target[1][0, ..., 1] == 0).all()
-    assert (ends.target[1][1, ..., 0] == 0).all()
+    projections = kernel.project(features, pairs.source)
+    assert (projections.queries[1][0, ..., 1] == 0).all()
+    assert (projections.queries[1][1, ..., 0] == 0).all()
 
 
 def test_norm_location_is_a_gaussian_of_the_group_distance():
-    fibres = cloud(1, 5, invariant=AlgebraNorm())
-    layer = NormLocation(fibres.geometry.head_mask(3))
+    pairs = cloud(1, 5, invariant=AlgebraNorm())
+    layer = NormLocation(pairs.geometry.head_mask(3))
     nn.init.normal_(layer.share)
-    logits = layer(fibres.invariants)
-    points = fibres.source.point[0]
+    logits = layer(pairs.invariants)
+    points = pairs.source.point[0]
     squared = (points[:, None] - points).square().sum(-1)  # Translations alone: no rotation.
     share = layer.share.softmax(-1)[:, 0]
     for head in range(3):
@@ -286,7 +286,7 @@ def test_rotary_logits_see_the_relative_element_alone(group, length):
     element = group.sample((1, 4), dtype=torch.float64)
     x = torch.zeros(1, 4, space.point_dim, dtype=torch.float64)
     features = torch.randn(1, 4, 20, dtype=torch.float64)
-    logits = content(DenseNeighborhood(), content.ends(features, Lifted(element, x)))
+    logits = content(DenseNeighborhood(), content.project(features, Lifted(element, x)))
     query, key = content.query(features)[0], content.key(features)[0]
     m = group.matrix_size
     for i in range(4):
@@ -316,7 +316,7 @@ def test_rotary_far_from_the_origin(group):
     element, features = group.sample((1, 4)), torch.randn(1, 4, 8)
     far = group.default_space().section(torch.tensor([1e4, 0.0, 0.0]))
     logits = [
-        content(DenseNeighborhood(), content.ends(features, Lifted(g, g[..., :3, 3])))
+        content(DenseNeighborhood(), content.project(features, Lifted(g, g[..., :3, 3])))
         for g in (element, far @ element)
     ]
     torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=5e-3)
@@ -325,8 +325,8 @@ def test_rotary_far_from_the_origin(group):
 def test_frequencies_are_learned():
     torch.manual_seed(0)
     content = Rotary(8, 2, T3().default_space())
-    fibres = cloud(1, 4, space=T3().default_space())
-    logits = content(DenseNeighborhood(), content.ends(torch.randn(1, 4, 8), fibres.source))
+    pairs = cloud(1, 4, space=T3().default_space())
+    logits = content(DenseNeighborhood(), content.project(torch.randn(1, 4, 8), pairs.source))
     (gradient,) = torch.autograd.grad(logits.square().sum(), content.frequencies)
     assert (gradient != 0).all()
 
@@ -348,16 +348,16 @@ def test_rotary_settings_that_do_not_fit(group, settings, message):
 def test_pairs_that_do_not_exist_are_left_out():
     """Packed or not: the same logits at the pairs that exist, and zero at the others."""
     torch.manual_seed(0)
-    fibres = cloud(2, 6)
+    pairs = cloud(2, 6)
     mask = torch.arange(6) < torch.tensor([[6], [3]])
     neighborhood = DenseNeighborhood(mask[:, None], targets=mask)
-    packed = Fibres(fibres.geometry, neighborhood, fibres.source)
-    location = LocationMLP(fibres.geometry.head_mask(2))
+    packed = Pairs(pairs.geometry, neighborhood, pairs.source)
+    location = LocationMLP(pairs.geometry.head_mask(2))
     seen = []
-    values = packed.locate(lambda x: (seen.append(x.shape), location(x))[1])
+    values = packed.map_invariants(lambda x: (seen.append(x.shape), location(x))[1])
     exists = mask[:, None] & mask[..., None]
     assert seen == [(1, 6 * 6 + 3 * 3)]
-    expected = location(fibres.invariants).masked_fill(~exists, 0)
+    expected = location(pairs.invariants).masked_fill(~exists, 0)
     torch.testing.assert_close(values, expected)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from attention import Count, DenseNeighborhood, Fibres, Geometry, LieAttention, Softmax
+from attention import Count, DenseNeighborhood, Geometry, LieAttention, Pairs, Softmax
 from liegroups import T3, Lifted, RelativePose
 
 GEOMETRY = Geometry(T3().default_space(), RelativePose())
@@ -57,7 +57,7 @@ def test_layer_agrees_with_loops(normalizer):
     mask = torch.tensor([[True, True, False, True, True]])
     lifted = Lifted(GEOMETRY.space.section(points), points)
     with torch.no_grad():
-        output = layer(Fibres(GEOMETRY, DenseNeighborhood(mask[:, None]), lifted), features)[0]
+        output = layer(Pairs(GEOMETRY, DenseNeighborhood(mask[:, None]), lifted), features)[0]
     relative = (points[:, None] - points[:, :, None])[0].movedim(-1, 0)
     expected = by_loops(layer, features[0], relative, mask[0])
     np.testing.assert_allclose(output.numpy(), expected, rtol=1e-12, atol=1e-12)

@@ -225,7 +225,7 @@ def test_contractions_of_pairs(clouds, rule):
     lifted, mask = clouds
     neighborhood = rule(SPACE, lifted, mask)
     target = torch.randn(2, 2, 40, 3, dtype=torch.float64)
-    ends = neighborhood.pairs(lifted, lifted)
+    ends = neighborhood.pull_back(lifted, lifted)
     relative = ends[1].point - ends[0].point
     features = relative.movedim(-1, 0)
     separate = neighborhood.inner(target, lifted.point.expand(2, -1, -1, -1))

@@ -23,7 +23,6 @@ from attention import (
     Count,
     DenseNeighborhood,
     Exponential,
-    Fibres,
     Geometry,
     Kernel,
     LieTransformer,
@@ -31,6 +30,7 @@ from attention import (
     LocationMLP,
     LocationOnly,
     NormLocation,
+    Pairs,
     Product,
     Rotary,
     SharedLocationMLP,
@@ -38,7 +38,7 @@ from attention import (
     Sum,
 )
 from attention.backends import choose_backend
-from attention.kernels import Ends
+from attention.kernels import Projections
 from liegroups import (
     SE2,
     SE3,
@@ -92,15 +92,15 @@ class Case(NamedTuple):
         return Case(self.geometry, kernel, self.mask, *rest)
 
     @property
-    def fibres(self):
+    def pairs(self):
         lifted = (Lifted(self.geometry.space.section(x), x) for x in self.points)
-        return Fibres(self.geometry, DenseNeighborhood(self.mask), *lifted)
+        return Pairs(self.geometry, DenseNeighborhood(self.mask), *lifted)
 
     def attend(self, backend, normalizer):
-        arguments = self.kernel, normalizer, self.fibres
-        assert BACKENDS[backend].obstacle(*arguments) is None
+        arguments = self.kernel, normalizer, self.pairs
+        assert BACKENDS[backend].limitation(*arguments) is None
         query, key = self.content[:1], self.content[1:]
-        return BACKENDS[backend](*arguments, Ends(query, key), self.values)
+        return BACKENDS[backend](*arguments, Projections(query, key), self.values)
 
     def derivatives(self, backend, normalizer):
         """The result and its gradients by everything."""
@@ -207,9 +207,9 @@ def test_is_chosen_for_large_clouds_on_a_gpu():
     size = 2**13
     points = torch.zeros(1, size, 3, device=DEVICE)
     lifted = Lifted(torch.eye(4, device=DEVICE), points)
-    fibres = Fibres(problem.geometry, DenseNeighborhood(), lifted)
+    pairs = Pairs(problem.geometry, DenseNeighborhood(), lifted)
     values = SimpleNamespace(shape=(HEADS, 1, size, CHANNELS), is_cuda=True, element_size=lambda: 4)
-    chosen = choose_backend("auto", problem.kernel, Softmax(), fibres, values)
+    chosen = choose_backend("auto", problem.kernel, Softmax(), pairs, values)
     assert chosen is BACKENDS["triton"]
 
 
@@ -245,16 +245,16 @@ def test_is_chosen_for_large_clouds_on_a_gpu():
 )
 def test_says_what_it_cannot(kernel, normalizer, invariant, neighborhood, reason):
     problem = case(SE3(), invariant, kernel)
-    fibres = Fibres(problem.geometry, neighborhood, problem.fibres.target, problem.fibres.source)
+    pairs = Pairs(problem.geometry, neighborhood, problem.pairs.target, problem.pairs.source)
     with pytest.raises(ValueError, match=f"backend 'triton' .*{reason}"):
-        choose_backend("triton", problem.kernel, normalizer, fibres, problem.values)
+        choose_backend("triton", problem.kernel, normalizer, pairs, problem.values)
 
 
 @pytest.mark.skipif(INTERPRETED or DEVICE == "cuda", reason="has a place to run")
 def test_says_that_it_has_no_place_to_run():
     problem = case(SE3(), Distance())
     with pytest.raises(ValueError, match="needs tensors on a GPU, or TRITON_INTERPRET=1"):
-        choose_backend("triton", problem.kernel, Softmax(), problem.fibres, problem.values)
+        choose_backend("triton", problem.kernel, Softmax(), problem.pairs, problem.values)
 
 
 @pytest.mark.skipif(INTERPRETED or DEVICE == "cuda", reason="the kernels run")
@@ -289,7 +289,7 @@ def test_compiles_without_a_gpu(monkeypatch, capability, dtype):
     problem = case(SE3(), PerHead(DISTANCES), dtype=dtype)
     query, key = problem.content
     received = BACKENDS["triton"](
-        problem.kernel, Softmax(), problem.fibres, Ends((query,), (key,)), problem.values
+        problem.kernel, Softmax(), problem.pairs, Projections((query,), (key,)), problem.values
     )
     received.sum().backward()
     assert len(compiled) == 3

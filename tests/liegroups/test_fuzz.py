@@ -32,7 +32,7 @@ from liegroups import (
     Translation,
     Trivial,
 )
-from liegroups.testing.draws import tangent
+from liegroups.testing.inputs import tangent
 
 PAIRS = 1_000_000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 100_000
 

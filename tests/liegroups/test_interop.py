@@ -17,7 +17,7 @@ from liegroups.interop import geomstats as ours
 from liegroups.special_euclidean import SE
 from liegroups.special_orthogonal import SO
 from liegroups.testing import check_group
-from liegroups.testing.draws import ANGLES, element
+from liegroups.testing.inputs import ANGLES, element
 
 F64 = {"rtol": 0, "atol": 1e-14}
 

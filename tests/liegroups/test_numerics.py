@@ -7,7 +7,7 @@ import torch
 
 from liegroups import SE2, SE3, SO2, SO3, Affine, Sim
 from liegroups.numerics import half_cotangent_deficit, matrix_exp, safe_norm, stumpff
-from liegroups.testing.draws import spectral_angle, tangent
+from liegroups.testing.inputs import spectral_angle, tangent
 
 ANGLES = [0, 1e-12, 1e-7, 1e-3, 1, pi - 1e-3, pi - 1e-6]
 GROUPS = [SO2(), SO3(), SE2(), SE3()]

@@ -36,7 +36,7 @@ from liegroups import (
     Translation,
     Trivial,
 )
-from liegroups.testing.draws import ANGLES, element, tangent
+from liegroups.testing.inputs import ANGLES, element, tangent
 from liegroups.testing.tolerances import Kind, allowance, size
 
 

@@ -32,7 +32,7 @@ from liegroups.orthogonal import E, O
 from liegroups.scaling import Sim
 from liegroups.so2 import planar_rotation
 from liegroups.special_euclidean import SE
-from liegroups.testing.draws import cloud
+from liegroups.testing.inputs import cloud
 from liegroups.testing.probes import probe_spaces
 
 PLANE, SPACE = EuclideanSpace(SE2()), EuclideanSpace(SE3())
@@ -79,7 +79,7 @@ def moves(space, angle):
     n = space.linear.matrix_size
     a = torch.eye(n, dtype=torch.float64)
     a[:2, :2] = planar_rotation(torch.tensor(angle, dtype=torch.float64))
-    g = space.turn(a)
+    g = space.embed_linear(a)
     if g.shape[-1] > n:
         g[:n, n] = torch.tensor([3.0, -4.0, 5.0])[:n]
     return g
@@ -160,7 +160,7 @@ def test_given_elements():
 def test_full_orbits_are_exact_for_their_group(space):
     group = CyclicGroup(4) if space.linear.matrix_size == 2 else HALF_TURNS
     sampler, x = FullOrbit(group), cloud(space, 1, "generic", 6)
-    element = space.turn(group.elements()[1])
+    element = space.embed_linear(group.elements()[1])
     assert exactness(space, sampler, element, x) < 1e-13
     if isinstance(space, EuclideanSpace):
         assert exactness(space, sampler, element @ moves(space, 0.0), x) < 1e-13

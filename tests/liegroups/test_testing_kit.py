@@ -22,7 +22,7 @@ from liegroups.testing import (
     iterate_checks,
     lie_group_suite,
 )
-from liegroups.testing.draws import spectral_angle
+from liegroups.testing.inputs import spectral_angle
 from liegroups.testing.laws.exponential import log_inverts_exp
 from liegroups.testing.strategies import clouds, elements, points, tangents
 from tests.meta.broken_groups import LogOffByFullTurn, TransposedHat

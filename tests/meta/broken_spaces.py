@@ -116,7 +116,7 @@ class NearestPointOffTheSide(Sphere):
 
 @dataclass(frozen=True)
 class TurnTransposed(ConcentricSpheres):
-    def turn(self, a):
+    def embed_linear(self, a):
         return a.mT
 
 

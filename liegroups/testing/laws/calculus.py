@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
 from liegroups.group import LieGroup
-from liegroups.testing.draws import ANGLES, spectral_angle, tangent
+from liegroups.testing.inputs import ANGLES, spectral_angle, tangent
 from liegroups.testing.laws.exponential import (
     condition_of_log,
     is_principal,

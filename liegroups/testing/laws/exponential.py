@@ -9,7 +9,7 @@ from torch import Tensor
 
 from liegroups.group import LieGroup
 from liegroups.numerics import matrix_exp
-from liegroups.testing.draws import spectral_angle
+from liegroups.testing.inputs import spectral_angle
 from liegroups.testing.laws.algebra import adjoint_operator
 from liegroups.testing.laws.law import (
     Elements,

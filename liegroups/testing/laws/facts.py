@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from liegroups.group import LieGroup
-from liegroups.testing.draws import element, tangent
+from liegroups.testing.inputs import element, tangent
 from liegroups.testing.laws.law import law, require, require_all
 from liegroups.testing.moments import confirmed_z, moments
 from liegroups.testing.tolerances import DRAWS, Z_LIMIT, Kind, allowance, size

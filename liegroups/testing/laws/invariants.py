@@ -11,7 +11,7 @@ from liegroups.invariants import Invariant
 from liegroups.lifting import Haar, Lifted, lift
 from liegroups.sees import Sees
 from liegroups.spaces import HomogeneousSpace
-from liegroups.testing.draws import cloud, eigenvalues, element
+from liegroups.testing.inputs import cloud, eigenvalues, element
 from liegroups.testing.laws.calculus import check_derivatives, gradients
 from liegroups.testing.laws.contract import require_value
 from liegroups.testing.laws.law import (

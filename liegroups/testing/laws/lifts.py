@@ -9,7 +9,7 @@ from liegroups.equivariance import Equivariance
 from liegroups.lifting import lift
 from liegroups.samplers import Frames, Haar, Sampler
 from liegroups.spaces import HomogeneousSpace
-from liegroups.testing.draws import cloud, element, point
+from liegroups.testing.inputs import cloud, element, point
 from liegroups.testing.laws.law import (
     Clouds,
     Elements,

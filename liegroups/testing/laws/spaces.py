@@ -10,7 +10,7 @@ from torch import Tensor
 from liegroups.group import LieGroup
 from liegroups.numerics import matrix_exp
 from liegroups.spaces import HomogeneousSpace
-from liegroups.testing.draws import element, point
+from liegroups.testing.inputs import element, point
 from liegroups.testing.laws.calculus import gradients
 from liegroups.testing.laws.contract import require_refusal, require_value
 from liegroups.testing.laws.law import (
@@ -176,9 +176,9 @@ def vectors_turn_with_the_cloud(space: HomogeneousSpace, g: Elements, x: Clouds)
     if space.linear is None:
         return
     a, b = (element(space.linear, seed, None, (), torch.float64).to(x) for seed in (21, 22))
-    product = space.turn(a) @ space.turn(b)
+    product = space.embed_linear(a) @ space.embed_linear(b)
     require_close(
-        space.turn(a @ b),
+        space.embed_linear(a @ b),
         product,
         allowance(Kind.ARITHMETIC, x.dtype, size(a, 2) * size(b, 2)),
         2,
@@ -186,7 +186,7 @@ def vectors_turn_with_the_cloud(space: HomogeneousSpace, g: Elements, x: Clouds)
         a=a,
         b=b,
     )
-    before, after = space.vectors(x), space.vectors(space.act(space.turn(a), x))
+    before, after = space.vectors(x), space.vectors(space.act(space.embed_linear(a), x))
     count = x.shape[-2]
     shape = tuple(before.shape)
     require(

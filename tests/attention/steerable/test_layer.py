@@ -4,7 +4,7 @@ import torch
 from e3nn import o3
 from torch.nn.functional import silu
 
-from attention import Fibres, Geometry, Radius
+from attention import Geometry, Pairs, Radius
 from attention.steerable import Directions, Harmonics, SteerableAttention
 from attention.steerable.irreps import split_types
 from liegroups import SE3, InverseDistance, Lifted
@@ -20,12 +20,12 @@ def test_a_layer_written_out():
     points = torch.randn(1, 4, 3, dtype=torch.float64)
     lifted = Lifted(space.section(points), points)
     neighborhood = Radius(50.0, cutoff=None, loops=False)(space, lifted, None)
-    fibres = Fibres(geometry, neighborhood, lifted)
-    target, source = neighborhood.pairs(lifted, lifted)
+    pairs = Pairs(geometry, neighborhood, lifted)
+    target, source = neighborhood.pull_back(lifted, lifted)
     relative = source.point - target.point
     direction = relative / relative.norm(dim=-1, keepdim=True)
     directions = Directions(neighborhood, Harmonics(1, 1), direction, (1, 4))
-    output = layer(fibres, directions, features)[0]
+    output = layer(pairs, directions, features)[0]
 
     invariants = 1 / (relative.square().sum(-1, keepdim=True) + 0.1**2).sqrt()
     sent = features[0, neighborhood.source]

@@ -147,7 +147,7 @@ class OfALayer:
         mask = torch.ones(2, points, dtype=torch.bool)
         mask[1, -1] = False
         self.neighborhood = rule(space, lifted, mask)
-        target, source = self.neighborhood.pairs(lifted, lifted)
+        target, source = self.neighborhood.pull_back(lifted, lifted)
         self.relative = source.point - target.point
         self.exists = self.relative.detach().norm(dim=-1).flatten() > 0
 
