@@ -22,7 +22,7 @@ class AttentionBlock(nn.Module):
         geometry: The space of the points and the invariant of their pairs.
         kernel: Makes the kernel.
         normalizer: Turns logits into weights.
-        backend: How to compute the attention.
+        backend: The way to compute the attention.
 
     Reference:
         Hutchinson et al. 2021, LieTransformer, figure 1.

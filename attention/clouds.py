@@ -1,4 +1,4 @@
-"""Checks of what a network is given."""
+"""Checks of the inputs of networks."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class Pairs(RenamedMethods):
 
     @property
     def points_require_grad(self) -> bool:
-        """Whether derivatives with respect to the points will be asked for."""
+        """Whether the points require gradients."""
         return any(x.requires_grad for end in (self.target, self.source) for x in end)
 
 

@@ -27,7 +27,7 @@ class LieAttention(nn.Module):
         geometry: The space of the points and the invariant of their pairs.
         kernel: Makes the kernel.
         normalizer: Turns logits into weights.
-        backend: How to compute it, see ``attention.backends``; all agree to rounding.
+        backend: The way to compute it, see ``attention.backends``; all agree to rounding.
 
     Raises:
         ValueError: If ``heads`` does not divide ``width``, or there is no such backend.

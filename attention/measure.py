@@ -1,4 +1,4 @@
-"""How far a network is from the invariance that it claims, as a number."""
+"""The distance of a network from the invariance that it states, as a number."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class LieTransformer(Network):
         group: The group.
         in_features: Number of input features a point.
         out_features: Number of outputs, a cloud or a point as the head has it.
-        invariant: What the kernel sees of a pair; a list is a mix by heads, see
+        invariant: The features of a pair that the kernel sees; a list is a mix by heads, see
             ``liegroups.PerHead``.
         lift: Chooses the elements over each point.
         space: The space that the points lie in; by default the group's own default.
@@ -65,7 +65,7 @@ class LieTransformer(Network):
         neighborhood: Chooses the neighbors of each lifted point.
         head: Makes the output: ``InvariantHead``, ``PointHead``, ``RelativeVectorHead`` or
             ``FrameVectorHead``.
-        backend: How to compute the attention: ``auto``, or a name of ``attention.BACKENDS``.
+        backend: The way to compute the attention: ``auto``, or a name of ``attention.BACKENDS``.
 
     Raises:
         ValueError: If the space does not have the invariant, or the sizes do not fit.

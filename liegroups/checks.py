@@ -25,8 +25,8 @@ def check_count(name: str, value: int, least: int = 1, most: int | None = SIZE) 
     """Raise unless a value is a whole number within bounds.
 
     Args:
-        name: What to call it: the key, after the name of its class where that helps.
-        value: What was given.
+        name: The name to give it: the key, after the name of its class where that helps.
+        value: The value to check.
         least: The smallest number that is accepted.
         most: The largest one; any when None.
 
@@ -63,8 +63,8 @@ def check_number(
     """Raise unless a value is a finite number within bounds.
 
     Args:
-        name: What to call it: the key, after the name of its class where that helps.
-        value: What was given.
+        name: The name to give it: the key, after the name of its class where that helps.
+        value: The value to check.
         least: The smallest number that is accepted.
         above: A number that it has to be larger than.
         most: The largest number that is accepted.
@@ -93,8 +93,8 @@ def check_length(name: str, value: float) -> None:
     """Raise unless a value is a length that single precision can square and divide by.
 
     Args:
-        name: What to call it.
-        value: What was given.
+        name: The name to give it.
+        value: The value to check.
 
     Raises:
         ValueError: If it is not a number from 1e-18 to 1e18.

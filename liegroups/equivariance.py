@@ -6,14 +6,14 @@ from enum import StrEnum
 
 
 class Equivariance(StrEnum):
-    """What a lift, and a network built on it, can promise.
+    """The equivariance of a lift, and of a network built on it.
 
     Attributes:
         EXACT: Holds for every input and every group element, up to rounding.
         EXACT_FOR_SUBGROUP: Holds exactly for the elements of a subgroup.
         IN_DISTRIBUTION: The law of the random output is that of the transformed input; each
             single draw is only approximately equivariant.
-        NONE: Nothing is promised.
+        NONE: No equivariance is stated.
     """
 
     EXACT = "exact"

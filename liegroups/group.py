@@ -242,7 +242,7 @@ class LieGroup(HasFacts, ABC):
         x, y = self.hat(a), self.hat(b)
         return self.vee(x @ y - y @ x)
 
-    # ---- checks at the door ------------------------------------------------------------------
+    # ---- input validation --------------------------------------------------------------------
 
     def check_element(self, g: Tensor) -> None:
         """Raise ValueError unless the last two axes have the size of the group's matrices."""
@@ -407,7 +407,7 @@ class HomogeneousSpace(HasFacts, RenamedMethods, ABC):
         """The kind of equivariance of the lift by a sampler, as the sampler states it."""
         return sampler.equivariance(self)
 
-    # ---- checks at the door ------------------------------------------------------------------
+    # ---- input validation --------------------------------------------------------------------
 
     def check_points(self, x: Tensor) -> None:
         """Raise ValueError unless the last axis of ``x`` holds the coordinates of points."""

@@ -1,4 +1,4 @@
-"""What the groups of rotations share."""
+"""The base class of the groups of rotations."""
 
 from __future__ import annotations
 

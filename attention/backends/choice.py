@@ -1,4 +1,4 @@
-"""The choice of a backend: the one that is asked for, or the best that can."""
+"""The choice of a backend: the named one, or the best that can."""
 
 from __future__ import annotations
 

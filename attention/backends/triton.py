@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from attention.backends.triton_kernels import Form
 
 _LARGEST_HIDDEN = 64
-_SHARED_BYTES_OF_64 = 174_080  # What the compiler takes for 64 hidden units in single precision.
+_SHARED_BYTES_OF_64 = 174_080  # The compiler's use for 64 hidden units in single precision.
 # Of a tile: hidden units of all its pairs, and warps whose registers hold them and what they need.
 _ELEMENTS = 2**12
 _FORWARD_WARPS = 4
@@ -57,7 +57,7 @@ class Triton(Backend):
     the targets and the weights and once for those of the sources. Nothing is added atomically, so
     gradients are the same in every run. Invariants, perceptrons and sums are in single precision,
     matrix products in the type of the features; those of float32 follow
-    ``torch.set_float32_matmul_precision``, so that TF32 is off unless it is asked for.
+    ``torch.set_float32_matmul_precision``, so that TF32 is off by default.
 
     Where the backward pass is differentiated in turn, it streams through torch's operations
     instead, like ``Streaming``.
@@ -213,7 +213,7 @@ def _layers(location: Location, real: torch.dtype) -> Tensors:
 
 
 class _Problem(NamedTuple):
-    """What an attention is given besides the tensors that it is differentiated by.
+    """The inputs of an attention besides the tensors that it is differentiated by.
 
     Those are the target points, the source points and the values, then the weights and biases of
     the location, where there is one, then queries and keys, where there is a content.
@@ -319,7 +319,7 @@ def _backward(
 
 
 def _form(problem: _Problem, tensors: Sequence[Tensor], warps: int) -> Form:
-    """What to compile for, with so many warps, or more where tiles are larger."""
+    """Make the settings to compile for, with so many warps, or more where tiles are larger."""
     from attention.backends import triton_kernels
     from attention.backends.triton_kernels import padded
 
@@ -358,7 +358,7 @@ def _form(problem: _Problem, tensors: Sequence[Tensor], warps: int) -> Form:
 
 
 def _inputs(problem: _Problem, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-    """What every kernel is given first: points, features, mask and layers, None for none."""
+    """The first arguments of every kernel: points, features, mask and layers; None for none."""
     x, y, values, *rest = tensors
     layers, content = rest[: problem.layers], rest[problem.layers :]
     mask = problem.mask

@@ -24,7 +24,7 @@ _LOWEST = tl.constexpr(-1e30)  # The difference of two -∞ would be NaN.
 
 @dataclass(frozen=True)
 class Form:
-    """What a kernel is compiled for.
+    """The settings that a kernel is compiled for.
 
     Attributes:
         softmax: Whether weights are a softmax of the logits, or the logits over the count.
@@ -168,7 +168,7 @@ def _store(
 
 @triton.jit
 def _existing(mask, cloud, index, points):
-    """Which sources exist, ``(block,)``."""
+    """Booleans ``(block,)``, True for sources that exist."""
     exists = index < points
     if mask is not None:
         exists = exists & (tl.load(mask + cloud * points + index, mask=exists, other=0) != 0)

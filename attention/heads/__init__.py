@@ -1,4 +1,4 @@
-"""Output heads: what becomes of the features of the lifted points."""
+"""Output heads: from the features of the lifted points to the output."""
 
 from attention.heads.base import Head, VectorHead
 from attention.heads.invariant import InvariantHead

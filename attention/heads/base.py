@@ -1,4 +1,4 @@
-"""What every output head has in common."""
+"""The base classes of output heads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from liegroups.sees import Seeing
 
 
 class Head(Seeing, nn.Module, ABC):
-    """What becomes of the features of the lifted points.
+    """The last module of a network, from the features of the lifted points to the output.
 
     Args:
         width: Number of features a point.
@@ -43,9 +43,9 @@ class Head(Seeing, nn.Module, ABC):
         """
 
     def move(self, space: HomogeneousSpace, g: Tensor, output: Tensor) -> Tensor:
-        """What becomes of the output when the element ``g`` ``(m, m)`` moves the points.
+        """Transform the output as the element ``g`` ``(m, m)`` does when it moves the points.
 
-        By default nothing: the output is invariant.
+        By default it stays as it is: the output is invariant.
         """
         return output
 

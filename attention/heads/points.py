@@ -49,7 +49,7 @@ class RelativeVectorHead(VectorHead):
         heads: Number of attention heads; divides ``width``.
         kernel: Makes the kernel.
         normalizer: Turns logits into weights; softmax by default.
-        backend: How to compute the attention.
+        backend: The way to compute the attention.
 
     Raises:
         ValueError: If the group does not move vectors, or ``heads`` does not divide ``width``.

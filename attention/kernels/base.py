@@ -17,8 +17,8 @@ class Kernel(Seeing, RenamedMethods, nn.Module, ABC):
     """Logits of pairs from the features of target and source and the invariant of the pair.
 
     It sees the pair through invariants only; this is why a layer built on it is equivariant.
-    What depends on one point alone is computed in ``project``, once a point; ``forward`` does what
-    is left, once a pair, and may be given a part of the targets at a time.
+    Terms of one point alone are computed in ``project``, once a point; ``forward`` computes the
+    rest, once a pair, and may be given a part of the targets at a time.
 
     Args:
         width: Number of features a point.

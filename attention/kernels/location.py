@@ -1,4 +1,4 @@
-"""Location: what the invariant of a pair says."""
+"""Location: logits from the invariants of pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STEEPNESS = 3.0
 
 
 class Location(nn.Module, ABC):
-    """Logits from the invariants of pairs; implementations compose into a kernel.
+    """Logits from the invariants of pairs; a part of kernels.
 
     Args:
         head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.

@@ -1,4 +1,4 @@
-"""Content that asks for a position: the relative position kernel of Transformer-XL."""
+"""The relative position kernel of Transformer-XL, whose queries meet the positions."""
 
 from __future__ import annotations
 

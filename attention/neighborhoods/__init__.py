@@ -1,4 +1,4 @@
-"""Neighborhoods: the fibres over each target, in two layouts, and the rules that choose them."""
+"""Neighborhoods: the neighbors of each target, in two layouts, and the rules that choose them."""
 
 from attention.neighborhoods.base import Neighborhood
 from attention.neighborhoods.dense import DenseNeighborhood

@@ -76,7 +76,7 @@ class Neighborhood(RenamedMethods, ABC):
 
         Args:
             values: ``(heads, *pairs)``.
-            how: Which of the two.
+            how: The one to take.
 
         Returns:
             Sums or maxima, broadcastable to ``values``.

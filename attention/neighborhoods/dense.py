@@ -19,8 +19,8 @@ class DenseNeighborhood(Neighborhood):
         mask: Booleans broadcastable to ``(batch, targets, sources)``, True for pairs that exist;
             None when all do.
         cutoff: Weights of the pairs, ``(batch, targets, sources)``; None when all are 1.
-        targets: Booleans ``(batch, targets)``, False for targets that nobody asks for, whose
-            result may be anything finite; None when all count.
+        targets: Booleans ``(batch, targets)``, True for targets whose result counts; that of the
+            others may be anything finite. None when all count.
     """
 
     mask: Tensor | None = None

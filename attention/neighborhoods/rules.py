@@ -1,4 +1,4 @@
-"""Rules that choose the fibres: all points, those within a radius, the nearest, some of those.
+"""Rules that choose neighbors: all points, those within a radius, the nearest, some of those.
 
 A rule sees the cloud through an invariant alone, so neighborhoods move along when the group acts.
 """
@@ -49,7 +49,7 @@ class NeighborhoodRule(Seeing, ABC):
         return Sees.NOTHING
 
     def check(self, space: HomogeneousSpace) -> None:
-        """Raise ValueError unless the space has what the rule measures by."""
+        """Raise ValueError unless the space has the invariant that the rule measures by."""
 
     @abstractmethod
     def __call__(
@@ -107,7 +107,7 @@ class _ByMetric(NeighborhoodRule):
         loops: Whether a point is its own neighbor.
         layout: ``sparse`` for memory linear in the number of pairs that are chosen, ``dense`` for
             a mask over all pairs.
-        scatter: What sums along the fibres of the sparse layout: ``torch`` or ``torch_scatter``.
+        scatter: The package that sums in the sparse layout: ``torch`` or ``torch_scatter``.
     """
 
     metric: Invariant
@@ -154,17 +154,17 @@ class Radius(_ByMetric):
     """The points nearer than a radius.
 
     With a cut-off the weight of a pair falls smoothly to zero at the radius, so that nothing
-    jumps when a point crosses it: what a network gives is as smooth in the points as the
-    envelope, which for energies and their forces wants two derivatives.
+    jumps when a point crosses it: the output of a network is as smooth in the points as the
+    envelope, which for energies and their forces needs two derivatives.
 
     Args:
         radius: The radius, in the unit of the metric: for ``Distance`` that of the coordinates.
-        metric: What to measure by, an invariant with one feature.
+        metric: The distance to measure by, an invariant with one feature.
         cutoff: Makes the weights, an envelope of metric / radius; None for weights of one.
         loops: Whether a point is its own neighbor.
         layout: ``sparse``, or ``dense``. The number of pairs of the sparse layout depends on the
             data, which ``torch.compile`` cannot follow; the dense layout compiles.
-        scatter: What sums along sparse fibres: ``torch``, or the package ``torch_scatter``.
+        scatter: The package that sums in the sparse layout: ``torch`` or ``torch_scatter``.
 
     Raises:
         ValueError: If ``radius`` is not positive, or ``layout`` is another.
@@ -219,15 +219,15 @@ class Radius(_ByMetric):
 class Nearest(_ByMetric):
     """The nearest points, the point itself among them; all where there are fewer.
 
-    What a network gives jumps when one neighbor takes the place of another; and where two points
-    are exactly as far, as in symmetric molecules, rounding decides between them.
+    The output of a network jumps when one neighbor replaces another; and where two points are
+    equally far, as in symmetric molecules, rounding decides between them.
 
     Args:
         count: Number of neighbors.
-        metric: What to measure by, an invariant with one feature.
+        metric: The distance to measure by, an invariant with one feature.
         loops: Whether a point is its own neighbor.
         layout: ``sparse``, or ``dense``.
-        scatter: What sums along sparse fibres: ``torch``, or the package ``torch_scatter``.
+        scatter: The package that sums in the sparse layout: ``torch`` or ``torch_scatter``.
 
     Raises:
         ValueError: If ``count`` is less than one, or ``layout`` is another.
@@ -295,10 +295,10 @@ class RandomNearest(Nearest):
     Args:
         count: Number of neighbors.
         of: Number of nearest points that they are drawn from.
-        metric: What to measure by, an invariant with one feature.
+        metric: The distance to measure by, an invariant with one feature.
         loops: Whether a point may be its own neighbor.
         layout: ``sparse``, or ``dense``.
-        scatter: What sums along sparse fibres: ``torch``, or the package ``torch_scatter``.
+        scatter: The package that sums in the sparse layout: ``torch`` or ``torch_scatter``.
         seed: Seed of the table for evaluation.
 
     Raises:

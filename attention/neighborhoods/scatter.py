@@ -16,7 +16,7 @@ def scatter_sum(values: Tensor, index: Tensor, size: int, package: Package = "to
         values: ``(channels, edges, *rest)``.
         index: Integers from 0 to ``size`` - 1, ``(edges,)``.
         size: Number of sums.
-        package: What does it; the results agree to rounding.
+        package: The package that does it; the results agree to rounding.
 
     Returns:
         Sums ``(channels, size, *rest)``, zero where there is no edge.
@@ -34,7 +34,7 @@ def scatter_max(values: Tensor, index: Tensor, size: int, package: Package = "to
         values: ``(channels, edges)``.
         index: Integers from 0 to ``size`` - 1, ``(edges,)``.
         size: Number of maxima.
-        package: What does it.
+        package: The package that does it.
 
     Returns:
         Maxima ``(channels, size)``.

@@ -23,7 +23,7 @@ class SparseNeighborhood(Neighborhood):
         source: Numbers of the sources, ``(edges,)``, of integer type.
         targets: Number of targets in the whole batch.
         cutoff: Weights of the pairs, ``(edges,)``; None when all are 1.
-        scatter: What sums along the fibres: ``torch``, or the package ``torch_scatter``.
+        scatter: The package that sums: ``torch`` or ``torch_scatter``.
     """
 
     target: Tensor

@@ -44,7 +44,7 @@ class ChannelwiseTransformer(Network):
     Args:
         in_features: Number of scalar features of a point.
         out_features: Number of outputs of a point.
-        invariant: What the perceptrons of the pairs see; a list is a mix by heads.
+        invariant: The input of the perceptrons of the pairs; a list is a mix by heads.
         max_degree: Largest degree of the features and of the harmonics.
         channels: Number of channels of each type.
         layers: Number of layers, 2 or more.
@@ -164,7 +164,7 @@ class ChannelwiseTransformer(Network):
 class PairMatrices(nn.Module):
     """The Clebsch-Gordan product with the harmonics of a pair, as a matrix from all to all types.
 
-    What comes out is ordered by the type of the output, then the path, then the component.
+    The product is ordered by the type of the output, then the path, then the component.
 
     Args:
         types_in: Degrees of the features.
@@ -233,7 +233,7 @@ class ChannelwiseLayer(nn.Module):
         self.product = PairMatrices(types_in, types_out, max_degree)
         paths = self.product.paths
         self.weights = PairWeights(geometry.head_mask(heads), hidden, 2 * sum(paths), channels)
-        # What both ends have can be compared, and kept.
+        # Types of both input and output can be compared, and kept.
         self.both = [degree for degree in types_in if degree in types_out]
         self.query_and_keep = ByType(channels, 2 * channels, self.both)
         compared = zip(paths[: len(self.both)], self.both, strict=True)
@@ -255,7 +255,7 @@ class ChannelwiseLayer(nn.Module):
 
         Args:
             pairs: The pairs.
-            matrices: What the product gives for them, ``(pairs, columns, rows)``.
+            matrices: Their matrices of the product, ``(pairs, columns, rows)``.
             features: ``(batch, points, components, channels)``.
 
         Returns:
@@ -283,7 +283,7 @@ class ChannelwiseLayer(nn.Module):
         return together + torch.cat(parts, -2)
 
     def _attend(self, pairs: Pairs, matrices: Tensor, features: Tensor, query: Tensor) -> Tensor:
-        """What the fibres send, ``(batch, points, columns, channels)``."""
+        """The sums of the messages of all neighbors, ``(batch, points, columns, channels)``."""
         neighborhood: Neighborhood = pairs.neighborhood
         shape = pairs.invariants.shape[1:]
         source = neighborhood.pull_sources(features.flatten(2)).expand(*shape, -1).flatten(0, -2)

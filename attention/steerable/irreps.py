@@ -64,7 +64,7 @@ def to_components(types: Layout, x: Tensor) -> Tensor:
 
 
 def from_components(types: Layout, x: Tensor) -> Tensor:
-    """What ``to_components`` undoes: the components of a channel stand together."""
+    """Invert ``to_components``: the components of a channel stand together again."""
     return join_types([part.mT for part in by_components(types, x)])
 
 

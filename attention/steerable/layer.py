@@ -39,8 +39,8 @@ class SteerableAttention(nn.Module):
         parity: Whether reflections act on the features.
         hidden: Number of hidden units of the perceptrons.
         normalizer: Turns logits into weights; softmax by default.
-        product: How to compute the products: ``fused``, ``e3nn``, or ``cuequivariance`` where that
-            is installed. The weights and, to rounding, the results are the same.
+        product: The way to compute the products: ``fused``, ``e3nn``, or ``cuequivariance`` where
+            that is installed. The weights and, to rounding, the results are the same.
 
     Raises:
         ValueError: If ``heads`` does not divide the channels, or there is no such ``product``.

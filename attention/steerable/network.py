@@ -37,7 +37,7 @@ class SteerableTransformer(Network):
     """Attention on points of space with features of several types, exact for SE(3) or E(3).
 
     Input scalars and vectors pass through layers whose features are of all ``types``; the last
-    layer gives the types that are asked for, at each point or pooled over the cloud. Nothing is
+    layer gives the types of ``irreps_out``, at each point or pooled over the cloud. Nothing is
     lifted: a feature of type l turns by the representation of degree l.
 
     Args:
@@ -47,7 +47,7 @@ class SteerableTransformer(Network):
         group: ``SE3``, or ``E(3)`` for features with parity. With parity the hidden features are
             true tensors, of parity (-1)ˡ, and reflected input gives reflected output. Without it
             the letters e and o are read as the same, and reflections are told apart.
-        invariant: What the perceptrons see of a pair; a list is a mix by heads.
+        invariant: The input of the perceptrons of the pairs; a list is a mix by heads.
         types: The degrees l of the hidden features.
         channels: Number of channels of each type, of all heads together.
         layers: Number of layers.
@@ -62,7 +62,7 @@ class SteerableTransformer(Network):
         hidden: Number of hidden units of the perceptrons of pairs.
         normalizer: Turns logits into weights; softmax by default.
         pooling: ``sum`` or ``mean`` over the points, or ``none`` for an output at each point.
-        product: How to compute the products of features with harmonics: ``fused``, ``e3nn``, or
+        product: The way to compute the products of features with harmonics: ``fused``, ``e3nn``, or
             ``cuequivariance`` where that is installed. The weights and, to rounding, the results
             are the same.
 
@@ -232,7 +232,7 @@ class SteerableTransformer(Network):
 
 
 class SteerableBlock(nn.Module):
-    """Attention, with normalization before and a gate after it where they are asked for.
+    """Attention, with optional normalization before it and an optional gate after it.
 
     Args:
         irreps_in: Types of the input.
@@ -246,7 +246,7 @@ class SteerableBlock(nn.Module):
         residual: Whether to add the input, of the same types, to the output.
         norm: Whether to normalize the input.
         gate: Whether a gated non-linearity follows.
-        product: How to compute the products of features with harmonics.
+        product: The way to compute the products of features with harmonics.
     """
 
     def __init__(

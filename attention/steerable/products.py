@@ -61,7 +61,7 @@ class TensorProduct(nn.Module, ABC):
             features: ``(batch, points, irreps_in.dim)``, each type by components,
                 ``(2l + 1, channels)``.
             directions: Of the pairs.
-            weights: Of each product that is asked for, the weights of its groups of heads.
+            weights: For each product to compute, the weights of its groups of heads.
 
         Returns:
             For each product, its types ``(pairs, 2l + 1, channels)``.
@@ -123,7 +123,7 @@ class FusedProduct(TensorProduct):
     def multiplications(
         self, directions: Directions, weights: Sequence[Sequence[Radial]]
     ) -> tuple[int, int]:
-        """How many multiplications the two orders take, by pairs and by points."""
+        """The numbers of multiplications of the two orders, by pairs and by points."""
         batch, points = directions.clouds
         pairs, slots = len(directions.values), len(directions.slots.pair)
         by_pairs = by_points = 0
@@ -200,7 +200,7 @@ class FusedProduct(TensorProduct):
         units: Tensor,
         matrices: Sequence[Tensor],
     ) -> dict[int, Tensor]:
-        """What the pairs of some points get from them.
+        """The messages of the pairs whose sources are these points.
 
         Args:
             parts: Types of the features, ``(points, 2a + 1, channels)``.
@@ -286,7 +286,7 @@ class PairwiseProduct(TensorProduct):
         """Multiply.
 
         Args:
-            module: What `make` gives.
+            module: The module that `make` returns.
             x: Features ``(pairs, irreps_in.dim)``, each type by components.
             harmonics: ``(pairs, (max_degree + 1)²)``.
             weights: ``(pairs, weights)``; those of a type of the input, a degree and a type of the

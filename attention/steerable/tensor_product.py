@@ -104,8 +104,8 @@ class Directions:
     """The pairs of a network, their directions, and what all its layers make of them.
 
     Args:
-        neighborhood: Which pairs there are.
-        harmonics: What the directions are multiplied by.
+        neighborhood: The pairs that exist.
+        harmonics: The harmonics of the directions and their coefficients.
         direction: Unit vectors from target to source, ``(*pairs, 3)``; zero where there is none.
         clouds: Numbers of clouds and of points of a cloud.
     """
@@ -202,7 +202,7 @@ class PairProduct(nn.Module):
             act on; else all types are even, and reflections are not respected.
 
     Attributes:
-        paths: Which types and harmonics give which types.
+        paths: The paths from types and harmonics to types.
         columns: For each type of the output, the number of weights a channel of it takes.
     """
 

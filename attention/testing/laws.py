@@ -1,4 +1,4 @@
-"""What should hold of every network, whatever its group, kernel, layout and backend."""
+"""Laws of every network, whatever its group, kernel, layout and backend."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def order_of_points_does_not_matter(network: Network, seed: int) -> None:
 
 @law
 def padding_changes_nothing(network: Network, seed: int) -> None:
-    """F(x with points that do not exist) = f(x), whatever stands at them."""
+    """F(x with points that do not exist) = f(x), whatever their values."""
     clouds = example_clouds(network, seed)
     output = network(*clouds)
     features, points, mask = (

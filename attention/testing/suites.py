@@ -23,7 +23,7 @@ def network_suite(
 
     Args:
         make: Builds a network; its weights are drawn anew for each law and seed. A small one does.
-        seeds: How many networks and clouds to try each law on.
+        seeds: Number of networks and clouds to try each law on.
         skip: Reasons for skipping laws, by their names; pytest shows them.
 
     Returns:
@@ -61,7 +61,7 @@ def check_network(
 
     Args:
         make: Builds a network; its weights are drawn anew for each law and seed.
-        seeds: How many networks and clouds to try each law on.
+        seeds: Number of networks and clouds to try each law on.
         skip: Reasons for not running laws, by their names.
 
     Returns:

@@ -156,7 +156,7 @@ class GeneratedGroup(LieGroup):
     reaches: beyond that ``log`` is NaN and ``contains`` False.
 
     Args:
-        name: What to call it.
+        name: The name of the group.
         basis: The matrices of the basis, row by row.
 
     Raises:

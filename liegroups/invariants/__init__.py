@@ -1,7 +1,8 @@
-"""Invariants of pairs of lifted points: what a kernel may see.
+"""Invariants of pairs of lifted points, the features of pairs that kernels see.
 
 An invariant I satisfies I(g·target, g·source) = I(target, source) for every element g. It has no
-parameters and holds no group; it is called with the space and the two ends of the pairs.
+parameters and holds no group; it is called with the space, the targets and the
+sources of the pairs.
 """
 
 from liegroups.invariants.base import Invariant

@@ -1,4 +1,4 @@
-"""What every invariant of pairs of lifted points has in common."""
+"""The base class of invariants of pairs of lifted points."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Invariant(Seeing, ABC):
 
         Args:
             space: The space of the points.
-            target: The ends gᵢ, batch shape broadcastable with that of ``source``.
-            source: The ends gⱼ.
+            target: The targets gᵢ, batch shape broadcastable with that of ``source``.
+            source: The sources gⱼ.
 
         Returns:
             Features ``(*pairs, dim)``.
         """
 
     def head_mask(self, space: HomogeneousSpace, heads: int) -> Tensor:
-        """Which of ``heads`` attention heads see which features, booleans ``(heads, dim)``."""
+        """Booleans ``(heads, dim)``, True where an attention head sees a feature."""
         return torch.ones(heads, self.dim(space), dtype=torch.bool)

@@ -133,7 +133,7 @@ class Frames(Sampler):
 
 
 class _Family(NamedTuple):
-    """Which matrices a group has besides the rotations."""
+    """The matrices of a group besides the rotations."""
 
     reflections: bool
     scalings: bool
@@ -141,7 +141,7 @@ class _Family(NamedTuple):
 
 @constant_when_compiled
 def _family(space: HomogeneousSpace) -> _Family | None:
-    """What the space turns by: SO(n) or O(n), with or without scalings; None if neither."""
+    """The family of ``linear``: SO(n) or O(n), with or without scalings; None if neither."""
     linear = space.linear
     if linear is None:
         return None

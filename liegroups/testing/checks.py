@@ -18,11 +18,11 @@ from liegroups.testing.strategies import generic_inputs, law_inputs
 
 @dataclass(frozen=True)
 class LawResult:
-    """What became of one law.
+    """The outcome of one law.
 
     Attributes:
         name: Name of the law.
-        formula: What it states.
+        formula: The statement.
         passed: Whether it holds; None where it was skipped.
         message: The smallest counterexample, or the reason for skipping; else empty.
     """
@@ -40,8 +40,8 @@ def check_group(
 
     Args:
         group: The group.
-        examples: How many examples to try each law on; by default, what the current Hypothesis
-            profile says.
+        examples: Number of examples to try each law on; by default, that of the current Hypothesis
+            profile.
         skip: Reasons for not running laws, by their names.
 
     Returns:
@@ -98,10 +98,10 @@ def iterate_checks(
 
     Args:
         laws: The laws.
-        about: What they are about, their first arguments.
+        about: The objects that they are about, their first arguments.
         group: Where elements and tangents come from.
         space: Where points come from.
-        examples: How many examples to try each law on.
+        examples: Number of examples to try each law on.
         skip: Reasons for not running laws, by their names.
 
     Yields:
@@ -138,10 +138,10 @@ def bound(
 
     Args:
         law: The law.
-        about: What it is about, its first arguments.
+        about: The objects that it is about, its first arguments.
         group: Where elements and tangents come from.
         space: Where points come from.
-        examples: How many examples; by default, what the current Hypothesis profile says.
+        examples: Number of examples; by default, that of the current Hypothesis profile.
         quiet: Print nothing and keep no database of failures.
         shrink: Look for the smallest counterexample, rather than report the first.
 

@@ -1,4 +1,4 @@
-"""How far a map is from commuting with a group, or with any pair of maps: numbers, no verdict."""
+"""The distance of a map from commuting with a group, or with a pair of maps, as numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from liegroups.spaces import HomogeneousSpace
 
 
 class Discrepancy(NamedTuple):
-    """How far two sides of an equation are apart, computed in float64.
+    """The difference of the two sides of an equation, computed in float64.
 
     Attributes:
         relative: ``absolute`` over ``scale``; ``absolute`` itself where the scale is zero.
@@ -40,8 +40,8 @@ def commutation_error(
 
     Args:
         f: The map to test.
-        on_input: What moves the inputs.
-        on_output: What must happen to the output.
+        on_input: The map of the inputs.
+        on_output: The map of the output that must go with it.
         inputs: Inputs of ``f``.
 
     Returns:

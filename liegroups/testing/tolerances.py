@@ -1,4 +1,4 @@
-"""How far a law may be missed: multiples of the machine epsilon, in one table.
+"""The tolerances of laws: multiples of the machine epsilon, in one table.
 
 A law allows an error of ``ROUNDINGS[kind] · eps(dtype) · scale``, where the scale is the size of
 the numbers that were rounded on the way (and, for logarithms, the condition number of the
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Kind(StrEnum):
-    """What was computed on the way to a number, and so how many roundings it may carry."""
+    """The kind of computation behind a number, which decides how many roundings it may carry."""
 
     ARITHMETIC = "arithmetic"
     """Sums and products of entries."""
@@ -53,7 +53,7 @@ def allowance(kind: Kind, dtype: torch.dtype, scale: Tensor | float = 1.0) -> Te
     """Largest error to accept, ``ROUNDINGS[kind] · eps(dtype) · scale``.
 
     Args:
-        kind: What was computed.
+        kind: The kind of computation.
         dtype: Floating type that it was computed in.
         scale: Size of the numbers on the way, any batch shape.
 

@@ -1,4 +1,4 @@
-"""What a law is, a plain function that raises `LawViolation`, and what laws are written with."""
+"""Laws, plain functions that raise `LawViolation`, and the functions that they are made of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Law: TypeAlias = Callable[..., None]
 
 
 class Role(Enum):
-    """What an input of a law is, so that a strategy can be found for it."""
+    """The role of an input of a law, by which a strategy is found for it."""
 
     TANGENT = "tangent"
     ELEMENT = "element"
@@ -45,8 +45,8 @@ class LawViolation(AssertionError):
 
     Attributes:
         law: Name of the law.
-        subject: What it was checked on.
-        finding: What was found, with the input and the size of the violation.
+        subject: The object that it was checked on.
+        finding: The violation, with the input and its size.
     """
 
     def __init__(self, law: str, subject: str, finding: str) -> None:
@@ -150,7 +150,7 @@ def require_close(
         expected: Values of the same shape.
         allowed: Largest accepted error, broadcastable to the batch shape.
         axes: Number of event axes.
-        what: What is compared.
+        what: A name for the values that are compared.
         **inputs: Inputs of the law, to be reported at the worst row.
     """
     prefix = f"{what}: " if what else ""

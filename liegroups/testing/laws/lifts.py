@@ -40,7 +40,7 @@ def lift_lies_over_the_points(space: HomogeneousSpace, x: Clouds) -> None:
 def section_lift_is_exact_without_a_stabilizer(
     space: HomogeneousSpace, g: Elements, x: Clouds
 ) -> None:
-    """Where Haar lifts are declared exact, lift(gx) = g lift(x)."""
+    """A lift that is declared exact commutes with the group: lift(gx) = g lift(x)."""
     sampler = Haar(count=2)
     if sampler.equivariance(space) is not Equivariance.EXACT:
         return
