@@ -9,8 +9,10 @@ from attention.heads import (
     FrameVectorHead,
     Head,
     InvariantHead,
+    LinearReadout,
     PointHead,
     RelativeVectorHead,
+    SumHead,
     VectorHead,
 )
 from attention.interface import Network
@@ -72,6 +74,7 @@ __all__ = [
     "LieTransformer",
     "Linear",
     "LinearLocation",
+    "LinearReadout",
     "Location",
     "LocationMLP",
     "LocationOnly",
@@ -95,6 +98,7 @@ __all__ = [
     "Softmax",
     "SparseNeighborhood",
     "Sum",
+    "SumHead",
     "VectorHead",
     "invariance_error",
 ]

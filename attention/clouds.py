@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from liegroups import HomogeneousSpace
+from liegroups.compiling import has_no_values
 
 
 def check_clouds(
@@ -40,7 +41,7 @@ def check_clouds(
         )
     if features.shape[1] == 0:
         raise ValueError("a cloud needs at least one point; got clouds of none.")
-    if mask is not None and not torch.compiler.is_compiling():
+    if mask is not None and not has_no_values():
         empty = (~mask.any(1)).nonzero()
         if len(empty):
             raise ValueError(

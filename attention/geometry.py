@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attention.neighborhoods import Neighborhood
 from liegroups import HomogeneousSpace, Invariant, Lifted
+from liegroups.compiling import constant_when_compiled
 from liegroups.deprecation import RenamedMethods, renamed
 
 _WORTH_PACKING = 0.9  # Share that exists, above which copying it costs more.
@@ -145,9 +146,14 @@ def full_precision(points: Tensor) -> AbstractContextManager[Any]:
     rotation that is rounded to 8 bits is none.
     """
     device = points.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+    if _has_autocast(device) and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
+
+
+@constant_when_compiled  # Not every torch that we support can trace it.
+def _has_autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device)
 
 
 def _true_numbers(which: Tensor, shape: tuple[int, ...]) -> Tensor | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from attention.neighborhoods import NeighborhoodRule
-from liegroups import Equivariance, HomogeneousSpace
+from liegroups import Equivariance, HomogeneousSpace, Invariant
 
 
 class Network(nn.Module, ABC):
@@ -26,6 +28,9 @@ class Network(nn.Module, ABC):
         is_per_point: Whether the output is ``(batch, points, ...)``, not ``(batch, ...)``.
         neighborhood: The rule that chooses the neighbors of a point, in whose place ``edges`` can
             be given; None for a network without one.
+        pooling: How the output of a cloud comes of its points: ``mean``, or ``sum``, which grows
+            with the cloud; None where it comes in another way, or there is one for each point.
+        invariants: What the network sees of a pair, for its label.
 
     Example:
         A sum over the pairs of a function of their distance, which no rigid motion changes:
@@ -61,11 +66,20 @@ class Network(nn.Module, ABC):
     out_features: int
     is_per_point: bool
     neighborhood: NeighborhoodRule | None = None
+    pooling: Literal["mean", "sum"] | None = None
+    invariants: Sequence[Invariant] = ()
 
     @property
     @abstractmethod
     def equivariance(self) -> Equivariance:
         """The kind of equivariance that the output has; a class attribute will do."""
+
+    @property
+    def label(self) -> str:
+        """What matters most of it, as part of a name: its group, its class and its invariants."""
+        names = [type(self.space.group).__name__, type(self).__name__]
+        seen = "+".join(type(each).__name__ for each in self.invariants)
+        return "-".join(name for name in (*names, seen) if name)
 
     @abstractmethod
     def forward(

@@ -47,7 +47,7 @@ def invariance_error(
 
     Returns:
         Root mean square of the difference, in units of the standard deviation of the output over
-        the clouds (of its size, where there is a single cloud).
+        the clouds; of its size, where there is a single cloud, and at least of √ε of its size.
     """
     network = deepcopy(network).to(dtype).eval()
     features, points = features.to(dtype), points.to(dtype)
@@ -61,7 +61,10 @@ def invariance_error(
         - _moved_output(network, space, g, output)
         for g in elements.to(points)
     ]
-    scale = output.std(0) if len(output) > 1 else output.abs()[0]
+    size = output.square().mean(0).sqrt()
+    scale = output.std(0) if len(output) > 1 else size
+    # Where all outputs are one number, their deviation is rounding.
+    scale = torch.maximum(scale, size * torch.finfo(dtype).eps ** 0.5)
     return float((torch.stack(changes).square().mean((0, 1)).sqrt() / scale).max())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from einops import rearrange, repeat
@@ -20,19 +21,19 @@ from attention.normalizers import Normalizer
 from liegroups import (
     Concat,
     Equivariance,
-    Haar,
     HomogeneousSpace,
     Invariant,
     LieGroup,
     Lifted,
     OrbitLabels,
     PerHead,
-    RelativePose,
     Sampler,
     Sees,
     lift,
+    recommended,
 )
-from liegroups.checks import DEPTH, check_count
+from liegroups.checks import DEPTH, check_count, check_length
+from liegroups.defaults import pose_invariant
 from liegroups.samplers.base import has_one_lift
 from liegroups.sees import Seeing
 
@@ -54,8 +55,9 @@ class LieTransformer(Network):
         in_features: Number of input features a point.
         out_features: Number of outputs, a cloud or a point as the head has it.
         invariant: The features of a pair that the kernel sees; a list is a mix by heads, see
-            ``liegroups.PerHead``.
-        lift: Chooses the elements over each point.
+            ``liegroups.PerHead``. When absent that of ``liegroups.recommended``, or with a lift
+            that is named, the whole relative pose.
+        lift: Chooses the elements over each point; that of ``liegroups.recommended`` when absent.
         space: The space that the points lie in; by default the group's own default.
         width: Number of features a point in the hidden layers.
         layers: Number of blocks.
@@ -65,7 +67,11 @@ class LieTransformer(Network):
         neighborhood: Chooses the neighbors of each lifted point.
         head: Makes the output: ``InvariantHead``, ``PointHead``, ``RelativeVectorHead`` or
             ``FrameVectorHead``.
+        pooling: The pooling of the head, ``mean`` or ``sum``, where it has one to choose, as
+            ``InvariantHead`` has; its own when absent.
         backend: The way to compute the attention: ``auto``, or a name of ``attention.BACKENDS``.
+        unit: Length in the coordinates of the points that the network takes as 1, also in its
+            vector outputs. Perceptrons of pairs see lengths from about a tenth to ten.
 
     Raises:
         ValueError: If the space does not have the invariant, or the sizes do not fit.
@@ -97,8 +103,8 @@ class LieTransformer(Network):
         group: LieGroup,
         in_features: int,
         out_features: int,
-        invariant: Invariant | Sequence[Invariant] = RelativePose(),  # noqa: B008 (immutable)
-        lift: Sampler = Haar(count=4),  # noqa: B008 (immutable)
+        invariant: Invariant | Sequence[Invariant] | None = None,
+        lift: Sampler | None = None,
         space: HomogeneousSpace | None = None,
         width: int = 128,
         layers: int = 4,
@@ -107,7 +113,9 @@ class LieTransformer(Network):
         normalizer: Normalizer | None = None,
         neighborhood: NeighborhoodRule = AllPairs(),  # noqa: B008 (immutable)
         head: Callable[[int, int, Geometry], Head] = InvariantHead,
+        pooling: Literal["mean", "sum"] | None = None,
         backend: BackendName = "auto",
+        unit: float = 1.0,
     ) -> None:
         super().__init__()
         check_count("in_features", in_features)
@@ -118,6 +126,15 @@ class LieTransformer(Network):
         self.space = space or group.default_space()
         if self.space.group != group:
             raise ValueError(f"{self.space} is a space of {self.space.group}, not of {group}.")
+        check_length("unit", unit)
+        if unit != 1 and self.space.linear is None:
+            raise ValueError(f"unit: {unit}; {self.space} has points without a length.")
+        self.unit = unit
+        choice = recommended(self.space)
+        if invariant is None:
+            invariant = choice.invariant if lift is None else pose_invariant(self.space)
+        lift = lift or choice.lift
+        self.invariants = [invariant] if isinstance(invariant, Invariant) else list(invariant)
         self.invariant = _complete(invariant, self.space)
         self.sampler = lift
         # Both raise where the lift does not go with the space.
@@ -127,6 +144,10 @@ class LieTransformer(Network):
         self._is_section = count == 1 and has_one_lift(self.space)
         self.neighborhood = neighborhood
         neighborhood.check(self.space)
+        try:
+            self.invariant.dim(self.space)
+        except ValueError as error:
+            raise ValueError(f"{error} Recommended on {self.space}: {choice}.") from error
         self.geometry = Geometry(self.space, self.invariant)
         self.in_features, self.out_features = in_features, out_features
         labels = self.space.orbit_label_dim
@@ -136,8 +157,8 @@ class LieTransformer(Network):
             AttentionBlock(width, heads, self.geometry, kernel, normalizer, backend)
             for _ in range(layers)
         )
-        self.head = head(width, out_features, self.geometry)
-        self.is_per_point = self.head.is_per_point
+        self.head = _make_head(head, width, out_features, self.geometry, pooling)
+        self.is_per_point, self.pooling = self.head.is_per_point, self.head.pooling
 
     @property
     def sees(self) -> Sees:
@@ -171,6 +192,8 @@ class LieTransformer(Network):
         if mask is not None:
             points = points.masked_fill(~mask[..., None], 0)
             features = features.masked_fill(~mask[..., None], 0)
+        if self.unit != 1:
+            points = points / self.unit
         fixed = not self.training and generator is None
         sampler = None if self._is_section or not self.sees_lift else self.sampler
         with full_precision(points):
@@ -203,6 +226,23 @@ class LieTransformer(Network):
 
     def move(self, g: Tensor, output: Tensor) -> Tensor:
         return self.head.move(self.space, g, output)
+
+
+def _make_head(
+    maker: Callable[..., Head],
+    width: int,
+    out_features: int,
+    geometry: Geometry,
+    pooling: Literal["mean", "sum"] | None,
+) -> Head:
+    if pooling is None:
+        return maker(width, out_features, geometry)
+    try:
+        return maker(width, out_features, geometry, pooling=pooling)
+    except TypeError as error:
+        if "pooling" not in str(error):
+            raise
+        raise ValueError(f"pooling: {pooling}; the head has none to choose: {error}.") from error
 
 
 def _complete(invariant: Invariant | Sequence[Invariant], space: HomogeneousSpace) -> Invariant:

@@ -530,12 +530,12 @@ def report(row: Row) -> Row:
 
 
 def save_molecules(path: str) -> None:
-    from tasks.qm9 import QM9
+    from tasks.sources.qm9 import QM9
 
     data = QM9(test_molecules=32, batch_size=32)
     data.setup()
     (batch,) = data.test_dataloader()
-    torch.save((batch.features, batch.positions, batch.mask), path)
+    torch.save((batch.features, batch.points, batch.mask), path)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,11 +37,11 @@ from ase.db import connect
 from ase.io.jsonio import encode
 from tqdm import tqdm
 
-from attention import DotProduct, SharedLocationMLP, Sum
+from attention import LieTransformer, SharedLocationMLP, Sum
 from liegroups import SE3, Distance
-from tasks.molecules import Database
 from tasks.provenance import processor_seconds
-from tasks.qm9 import QM9Model
+from tasks.sources.databases import Database
+from tasks.training import Model
 
 _SUFFIXES = {"SQLite": ".db", "LMDB": ".aselmdb"}
 _TARGET = {"target": "energy_ev", "unit": "eV"}
@@ -111,15 +112,15 @@ def index(path: Path) -> dict[str, Any]:
 def train(path: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     data = Database(str(path), **_TARGET)
-    model = QM9Model(
+    network = partial(
+        LieTransformer,
         SE3(),
-        Distance(),
+        invariant=Distance(),
         heads=32,
-        kernel=lambda width, heads, geometry: Sum(
-            width, heads, geometry, DotProduct, lambda *a: SharedLocationMLP(*a, hidden=32)
-        ),
+        kernel=partial(Sum, location=partial(SharedLocationMLP, hidden=32)),
         pooling="sum",
     )
+    model = Model(network, in_features=data.in_features, kinds=data.kind_columns, point_dim=3)
     trainer = pl.Trainer(
         accelerator="cpu",
         max_steps=_STEPS,
@@ -135,7 +136,7 @@ def train(path: Path) -> dict[str, Any]:
     batches = islice(loader, _BATCHES)
     next(batches)  # Puts the epoch in order.
     start = process_time()
-    count = sum(len(batch.index) for batch in batches)
+    count = sum(len(batch.ids) for batch in batches)
     seconds = process_time() - start
     return {
         "training_peak_mb": round(_memory_mb("VmHWM")),

@@ -35,8 +35,11 @@ from _processes import Run, serve, take_turns
 from _results import Row, read, spent, stamped, write
 
 from attention import (
+    Count,
     InvariantHead,
+    LieTransformer,
     LinearLocation,
+    LinearReadout,
     LocationMLP,
     LocationOnly,
     Product,
@@ -44,27 +47,15 @@ from attention import (
     Sum,
 )
 from liegroups import SE2, T2, AlgebraNorm, Distance, Haar, RelativePose
-from tasks.dynamics import (
-    FC,
-    HFC,
-    HOGN,
-    OGN,
-    DivergenceError,
-    DynamicsData,
-    DynamicsModel,
-    LearnedField,
-    LieHamiltonian,
-    Loss,
-    Quadrature,
-    RollOut,
-    Slope,
-    Springs,
-    System,
-    trajectories,
-)
-from tasks.dynamics.plots import PUBLISHED
-
-Maker = Callable[[System], LearnedField]
+from tasks.networks import GraphNetwork, Perceptron
+from tasks.objectives import HamiltonianDynamics
+from tasks.objectives.base import Facts
+from tasks.plots.dynamics import PUBLISHED
+from tasks.sources.trajectories import DynamicsData
+from tasks.sources.trajectories.reference import trajectories
+from tasks.systems import DivergenceError, Loss, Quadrature, RollOut, Slope, Springs
+from tasks.training import Model
+from tasks.training.model import NetworkMaker, make_network
 
 SIZES = (10, 25, 50, 100, 400, 1000, 3000, 10_000)
 SEEDS = (0, 1, 2)
@@ -87,7 +78,8 @@ SUMMARY_NOTES = (
     "all of them together."
 )
 
-SMALL = partial(LieHamiltonian, feature_scale=0.1, width=32, layers=1, heads=8)
+LIE_TRANSFORMER = partial(LieTransformer, normalizer=Count(), head=LinearReadout)
+SMALL = partial(LIE_TRANSFORMER, width=32, layers=1, heads=8)
 
 # Minus squared lengths of translations, a linear kernel of them times content.
 SPRINGS = partial(
@@ -103,23 +95,27 @@ class Entry:
     """A model and how it is trained.
 
     Attributes:
-        field: Makes what is learned.
+        network: Makes the network.
         published: The published curve to compare it with.
         steps: Number of steps of the optimizer.
-        optimizer: Of ``DynamicsModel``; L-BFGS goes with double precision.
+        optimizer: Of ``Model``; L-BFGS goes with double precision.
+        learns: What the network gives.
+        feature_scale: Of ``HamiltonianDynamics``.
         loss: What training makes small.
         test_systems: Number of systems of the test; fewer for what is slow to roll out.
     """
 
-    field: Maker
+    network: NetworkMaker
     published: str | None
     steps: int
     optimizer: str
+    learns: str = "potential"
+    feature_scale: float = 1.0
     loss: Loss = Slope()  # noqa: RUF009 (immutable)
     test_systems: int = 2000
 
 
-LIE = partial(Entry, steps=20, optimizer="lbfgs")
+LIE = partial(Entry, steps=20, optimizer="lbfgs", feature_scale=0.1)
 BASELINE = partial(Entry, steps=8000, optimizer="adamw")
 
 ENTRIES: dict[str, Entry] = {
@@ -155,11 +151,26 @@ ENTRIES: dict[str, Entry] = {
         ),
         "LieConv",
     ),
-    "FC": BASELINE(FC, "FC"),
-    "HFC": BASELINE(HFC, None),
-    "OGN": BASELINE(OGN, "graph network", steps=2000, test_systems=500),
-    "HOGN": BASELINE(HOGN, "graph network", steps=2000, test_systems=500),
+    "FC": BASELINE(partial(Perceptron, output="point"), "FC", learns="derivative"),
+    "HFC": BASELINE(Perceptron, None),
+    "OGN": BASELINE(
+        partial(GraphNetwork, output="point"),
+        "graph network",
+        steps=2000,
+        learns="derivative",
+        test_systems=500,
+    ),
+    "HOGN": BASELINE(
+        GraphNetwork, "graph network", steps=2000, learns="hamiltonian", test_systems=500
+    ),
 }
+
+
+def facts_of(system: Springs) -> Facts:
+    """What a network and an objective are built from."""
+    return Facts(
+        system.in_features, 2 * system.dim, point_dim=system.dim, max_points=system.particles
+    )
 
 
 def measure(name: str, size: int, seed: int, steps: int | None, test_systems: int | None) -> Row:
@@ -169,8 +180,16 @@ def measure(name: str, size: int, seed: int, steps: int | None, test_systems: in
     steps, test_systems = steps or entry.steps, test_systems or entry.test_systems
     whole = entry.optimizer == "lbfgs"
     loss = entry.loss
-    model = DynamicsModel(
-        field=entry.field, loss=loss, optimizer=entry.optimizer, learning_rate=1e-3
+    objective = partial(
+        HamiltonianDynamics, learns=entry.learns, loss=loss, feature_scale=entry.feature_scale
+    )
+    model = Model(
+        entry.network,
+        objective,
+        entry.optimizer,
+        learning_rate=1e-3,
+        warmup=0.02,
+        **facts_of(Springs())._asdict(),
     )
     data = DynamicsData(
         train_systems=size,
@@ -200,7 +219,8 @@ def measure(name: str, size: int, seed: int, steps: int | None, test_systems: in
     train = data.part("train")
     states, parameters = (each.to(model.dtype) for each in (train.states, train.parameters))
     with torch.no_grad():
-        train_loss = float(loss(model.system, model.field.of(parameters), states))
+        field = model.objective.field(model.network, parameters)
+        train_loss = float(loss(Springs(), field, states))
     row: Row = {
         "model": name,
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -220,7 +240,8 @@ def measure(name: str, size: int, seed: int, steps: int | None, test_systems: in
     model.float().requires_grad_(False)  # Forces need derivatives by positions alone.
     try:
         tester = make_trainer(precision="32-true")
-        found = tester.test(model, datamodule=data, verbose=False)[0]
+        tester.test(model, datamodule=data, verbose=False)
+        found = model.results()
         row |= {"mse_5": found["test/mse_5"], "mse_100": found["test/mse_100"]}
     except DivergenceError as error:
         print(f"{name}, {size} systems, seed {seed}: {error}")
@@ -303,14 +324,15 @@ def sweep(
 # ---- time and memory of a step ---------------------------------------------------------------
 
 PUBLIC = partial(
-    LieHamiltonian,
+    LieTransformer,
+    normalizer=Count(),
     kernel=partial(Sum, location=LocationMLP),
     head=partial(InvariantHead, pooling="sum"),
     heads=8,
 )
 """Kernel, normalizer and head of the LieTransformer's public code."""
 
-STEPS: dict[str, tuple[Maker, Loss, torch.dtype]] = {
+STEPS: dict[str, tuple[NetworkMaker, Loss, torch.dtype]] = {
     "LieTransformer-T2, 160 x 5, roll-out": (
         partial(PUBLIC, group=T2(), width=160, layers=5),
         RollOut(),
@@ -326,9 +348,9 @@ STEPS: dict[str, tuple[Maker, Loss, torch.dtype]] = {
         RollOut(),
         torch.float32,
     ),
-    "lie-small, roll-out": (ENTRIES["lie-small"].field, RollOut(), torch.float64),
-    "lie-small, quadrature": (ENTRIES["lie-small"].field, Quadrature(), torch.float64),
-    "lie-small, slope": (ENTRIES["lie-small"].field, Slope(), torch.float64),
+    "lie-small, roll-out": (SPRINGS, RollOut(), torch.float64),
+    "lie-small, quadrature": (SPRINGS, Quadrature(), torch.float64),
+    "lie-small, slope": (SPRINGS, Slope(), torch.float64),
 }
 
 
@@ -354,14 +376,17 @@ def build(case: Row) -> Run:
     torch.manual_seed(0)
     make, loss, dtype = STEPS[case["what"]]
     system = Springs()
-    field = make(system).to(dtype)
+    scale = 0.1 if make is SPRINGS else 1.0
+    objective = HamiltonianDynamics(facts_of(system), loss=loss, feature_scale=scale)
+    objective.system = system
+    network = make_network(make, objective).to(dtype)
     drawn = trajectories(system, case["batch"], 5, progress=False)
     states, parameters = drawn.states.to(dtype), drawn.parameters.to(dtype)
-    optimizer = torch.optim.AdamW(field.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
 
     def forward() -> Callable[[], object]:
         optimizer.zero_grad()
-        value = loss(system, field.of(parameters, 0), states)
+        value = loss(system, objective.field(network, parameters, 0), states)
 
         def backward() -> None:
             value.backward()
@@ -369,7 +394,7 @@ def build(case: Row) -> Run:
 
         return backward
 
-    count = sum(p.numel() for p in field.parameters())
+    count = sum(p.numel() for p in network.parameters())
     return Run(forward, lambda: {"parameters": count, "dtype": str(dtype).removeprefix("torch.")})
 
 

@@ -37,12 +37,13 @@ CONFIG: dict[str, Any] = {
     "task": "md17",
     "model": {
         "network": {
-            "class_path": "tasks.md17.LieEnergy",
-            "init_args": {"group": "T3", "width": 8, "layers": 1, "heads": 2},
+            "class_path": "LieTransformer",
+            "init_args": {"group": "T3", "width": 8, "layers": 1, "heads": 2, "pooling": "sum"},
         },
+        "objective": {"class_path": "EnergiesAndForces"},
     },
     "data": {
-        "source": {"class_path": "tasks.md17.Springs", "init_args": {"frames": 60}},
+        "source": {"class_path": "tasks.sources.md17.Springs", "init_args": {"frames": 60}},
         "train_frames": 40,
         "val_frames": 8,
         "test_frames": 8,
@@ -51,7 +52,7 @@ CONFIG: dict[str, Any] = {
     "trainer": {"max_epochs": 12, "enable_progress_bar": False},
 }
 SEEDS = (0, 1)
-COMMAND = [sys.executable, "-m", "tasks.cli"]
+COMMAND = [sys.executable, "-m", "tasks.commands.main"]
 PARENT = "import subprocess, sys; subprocess.run(sys.argv[1:])"
 _LIMIT = 300.0
 _NOTES = (

@@ -28,9 +28,9 @@ from _results import Row, stamped, write
 from ase import Atoms
 from threadpoolctl import threadpool_limits
 
-from tasks.md17.calculator import Calculator
-from tasks.md17.dynamics import Dynamics, draw_course, run_dynamics
 from tasks.provenance import processor_seconds
+from tasks.simulate.calculator import Calculator
+from tasks.simulate.dynamics import Dynamics, draw_series, run_dynamics
 
 _CONFIG = "tasks/configs/md17/accurate.yaml"
 _ROUNDS, _STEPS = 5, 40
@@ -90,7 +90,7 @@ def main() -> None:
         "ours, traced": Calculator(given.run, traced=True),
         "ours, traced, float64": Calculator(given.run, torch.float64, traced=True),
     }
-    known = calculators["ours"].statistics
+    known = calculators["ours"].molecule
     atoms = Atoms(known.charges, known.positions)
     random = np.random.RandomState(0)
     frames = [
@@ -158,16 +158,16 @@ def main() -> None:
     atoms = Atoms(known.charges, known.positions)
     atoms.calc = calculators[str(row["model"])]
     started = processor_seconds()
-    course = run_dynamics(atoms, settings)
+    series = run_dynamics(atoms, settings)
     row["cpu_seconds"] += round(processor_seconds() - started, 2)
     row |= {
-        "picoseconds": round(float(course.table[-1, 0]), 3),
-        "drift_mev_per_atom_per_ps": float(f"{course.drift:.3g}"),
-        "fluctuation_mev_per_atom": float(f"{course.fluctuation:.3g}"),
-        "mean_temperature_k": round(course.temperature, 1),
+        "picoseconds": round(float(series.table[-1, 0]), 3),
+        "drift_mev_per_atom_per_ps": float(f"{series.drift:.3g}"),
+        "fluctuation_mev_per_atom": float(f"{series.fluctuation:.3g}"),
+        "mean_temperature_k": round(series.temperature, 1),
     }
     if given.picture is not None:
-        draw_course(course, given.picture)
+        draw_series(series, given.picture)
     notes = (
         f"Ethanol, velocity Verlet of {settings.timestep} fs after {settings.equilibration} steps "
         f"in a bath of {settings.temperature:g} K, seed {settings.seed}. Steps a second of one "

@@ -44,6 +44,7 @@ from pathlib import Path
 from time import monotonic, perf_counter, process_time
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
@@ -57,6 +58,7 @@ from torch.nn.functional import l1_loss
 from attention import (
     ContentOnly,
     Count,
+    LieTransformer,
     Linear,
     LinearLocation,
     LocationOnly,
@@ -68,8 +70,10 @@ from attention import (
     Sum,
     invariance_error,
 )
+from attention.steerable import ChannelwiseTransformer
 from liegroups import (
     SE3,
+    SO3,
     T3,
     Bessel,
     Concat,
@@ -87,89 +91,81 @@ from liegroups import (
     RelativePose,
     TetrahedralGroup,
 )
-from tasks.averaging import WeightAverage
 from tasks.provenance import processor_seconds
-from tasks.qm9 import QM9, TARGETS, ChannelwiseProperty, QM9Model
+from tasks.sources.qm9 import QM9, TARGETS
+from tasks.training import Model, WeightAverage
+from tasks.training.model import NetworkMaker
 
 INTENSIVE = ("gap", "homo", "lumo", "mu")
 """Targets that are a mean over the atoms, not a sum."""
 
 RADIAL = RadialBasis(8.0, Gaussian(32), envelope=None)
-_SIZE = {"width": 128, "layers": 4, "heads": 8, "normalizer": Count()}
+_LIE = partial(LieTransformer, width=128, layers=4, heads=8, normalizer=Count())
+_SMALL = partial(_LIE, width=64)
 _PRODUCT = partial(Product, location=SharedLocationMLP)
 _RADIAL_PRODUCT = partial(Product, location=LinearLocation)
 _RADIAL_SUM = partial(Sum, location=LinearLocation)
 _ROTARY = partial(ContentOnly, content=partial(Rotary, length=3.0))
 
-NETWORKS: dict[str, dict[str, Any]] = {
-    "distances": _SIZE | {"group": SE3(), "invariant": RADIAL, "kernel": _RADIAL_PRODUCT},
-    "distances, 2 layers": _SIZE
-    | {"group": SE3(), "invariant": RADIAL, "kernel": _RADIAL_PRODUCT, "width": 176, "layers": 2},
-    "distances, softmax": _SIZE
-    | {"group": SE3(), "invariant": RADIAL, "kernel": _RADIAL_SUM, "normalizer": Softmax()},
-    "T3": _SIZE
-    | {"group": T3(), "invariant": Concat([RelativePose(), RADIAL]), "kernel": _RADIAL_PRODUCT},
-    "frames": _SIZE
-    | {
-        "group": SE3(),
-        "invariant": Concat([RelativeMatrix(), RADIAL]),
-        "lift": Frames(radius=2.0),
-        "kernel": _RADIAL_PRODUCT,
-    },
-    "tetrahedral group": {
-        "group": SE3(),
-        "invariant": RelativeMatrix(),  # Not seen by this kernel.
-        "lift": FullOrbit(TetrahedralGroup()),
-        "kernel": _ROTARY,
-        "normalizer": Linear(),
-        "width": 64,
-        "layers": 4,
-        "heads": 8,
-    },
-    "octahedral group": {
-        "group": SE3(),
-        "invariant": RelativeMatrix(),
-        "lift": FullOrbit(OctahedralGroup()),
-        "kernel": _ROTARY,
-        "normalizer": Linear(),
-        "width": 48,
-        "layers": 4,
-        "heads": 6,
-    },
-    "positions and orientations": {
-        "group": SE3(),
-        "invariant": LiftedPositionOrientation(),
-        "lift": Grid(6),
-        "kernel": partial(LocationOnly, location=SharedLocationMLP),
-        "normalizer": Count(),
-        "width": 64,
-        "layers": 4,
-        "heads": 16,
-    },
-    "LieTransformer, 4 Haar lifts": {
-        "group": SE3(),
-        "invariant": RelativePose(),
-        "lift": Haar(4),
-        "kernel": _PRODUCT,
-        "normalizer": Count(),
-        "width": 64,
-        "layers": 4,
-        "heads": 8,
-    },
-    "steerable": {
-        "property_network": partial(
-            ChannelwiseProperty,
-            max_degree=2,
-            channels=32,
-            layers=3,
-            heads=4,
-            neighborhood=Radius(5.0, loops=False),
-            normalizer=Softmax(),
-        ),
-        "invariant": RadialBasis(5.0, Bessel(8)),
-    },
+NETWORKS: dict[str, NetworkMaker] = {
+    "distances": partial(_LIE, group=SE3(), invariant=RADIAL, kernel=_RADIAL_PRODUCT),
+    "distances, 2 layers": partial(
+        _LIE, group=SE3(), invariant=RADIAL, kernel=_RADIAL_PRODUCT, width=176, layers=2
+    ),
+    "distances, softmax": partial(
+        _LIE, group=SE3(), invariant=RADIAL, kernel=_RADIAL_SUM, normalizer=Softmax()
+    ),
+    "T3": partial(
+        _LIE, group=T3(), invariant=Concat([RelativePose(), RADIAL]), kernel=_RADIAL_PRODUCT
+    ),
+    "frames": partial(
+        _LIE,
+        group=SE3(),
+        invariant=Concat([RelativeMatrix(), RADIAL]),
+        lift=Frames(radius=2.0),
+        kernel=_RADIAL_PRODUCT,
+    ),
+    "tetrahedral group": partial(
+        _SMALL,
+        group=SE3(),
+        invariant=RelativeMatrix(),  # Not seen by this kernel.
+        lift=FullOrbit(TetrahedralGroup()),
+        kernel=_ROTARY,
+        normalizer=Linear(),
+    ),
+    "octahedral group": partial(
+        _SMALL,
+        group=SE3(),
+        invariant=RelativeMatrix(),
+        lift=FullOrbit(OctahedralGroup()),
+        kernel=_ROTARY,
+        normalizer=Linear(),
+        width=48,
+        heads=6,
+    ),
+    "positions and orientations": partial(
+        _SMALL,
+        group=SE3(),
+        invariant=LiftedPositionOrientation(),
+        lift=Grid(6),
+        kernel=partial(LocationOnly, location=SharedLocationMLP),
+        heads=16,
+    ),
+    "LieTransformer, 4 Haar lifts": partial(
+        _SMALL, group=SE3(), invariant=RelativePose(), lift=Haar(4), kernel=_PRODUCT
+    ),
+    "steerable": partial(
+        ChannelwiseTransformer,
+        invariant=RadialBasis(5.0, Bessel(8)),
+        max_degree=2,
+        channels=32,
+        layers=3,
+        heads=4,
+        neighborhood=Radius(5.0, loops=False),
+        normalizer=Softmax(),
+    ),
 }
-"""Settings of `QM9Model` for each network. All but the exact ones see rotated molecules."""
+"""The networks by name. All but the exact ones see rotated molecules."""
 
 DEFAULT = "distances"
 """The network of tasks/configs/qm9/full.yaml."""
@@ -177,13 +173,19 @@ DEFAULT = "distances"
 CURVE = ("distances", "T3", "frames")
 
 
-def make(network: str, target: str, **settings: Any) -> QM9Model:
+def make(network: str, target: str, **settings: Any) -> Model:
     """A network with random weights for a target."""
     pooling = "mean" if target in INTENSIVE else "sum"
-    return QM9Model(**NETWORKS[network], pooling=pooling, **settings)
+    return Model(
+        partial(NETWORKS[network], pooling=pooling),
+        in_features=QM9.in_features,
+        kinds=list(QM9.kinds.values()),
+        point_dim=QM9.point_dim,
+        **settings,
+    )
 
 
-def is_augmented(model: QM9Model) -> bool:
+def is_augmented(model: Model) -> bool:
     """Whether rotating molecules tells the network anything."""
     exact = model.network.equivariance is Equivariance.EXACT
     return not (exact and model.network.space.group in (SE3(), E(3)))
@@ -215,7 +217,7 @@ class Meter(pl.Callback):
             self._start = clock(model.device), perf_counter()
             self.steps = self.molecules = 0
         self.steps += 1
-        self.molecules += len(batch.target)
+        self.molecules += len(batch.targets)
 
     def on_train_end(self, trainer: pl.Trainer, model: pl.LightningModule) -> None:
         seconds, wall = self._start
@@ -277,13 +279,13 @@ def data_of(settings: Namespace, target: str, molecules: int | None, augment: bo
         train_molecules=molecules,
         test_molecules=settings.test_molecules,
         batch_size=settings.batch_size,
-        augment=augment,
+        augment=SO3() if augment else None,
         cache_dir=settings.cache_dir,
         seed=settings.seed,
     )
 
 
-def steps_within(settings: Namespace, model: QM9Model, data: QM9) -> int:
+def steps_within(settings: Namespace, model: Model, data: QM9) -> int:
     """How many steps fit into the time, from those of a copy that is thrown away."""
     meter = Meter(settings.probe // 2)
     trainer(settings, settings.probe, meter, WeightAverage(settings.decay)).fit(
@@ -337,23 +339,28 @@ def train(
         "device": name_of(torch.device(settings.device)),
         "precision": settings.precision,
         "test_molecules": settings.test_molecules or split.test,
-        "mae_constant": float(data.statistics.constant_mae["test"][0]),
+        "mae_constant": constant_error(data),
         "seed": settings.seed,
         "cpu_seconds": round(spent["cpu_seconds"], 1),
     }
 
 
 @torch.inference_mode()
-def test(model: QM9Model, data: QM9) -> tuple[float, tuple[Tensor, Tensor, Tensor]]:
+def test(model: Model, data: QM9) -> tuple[float, tuple[Tensor, Tensor, Tensor]]:
     """Mean absolute error on the test part, and 32 of its molecules."""
     data.setup()
     batches = list(data.test_dataloader())
     model = model.to(batches[0].features.device).eval()
-    errors = [l1_loss(model(batch), batch.target, reduction="sum") for batch in batches]
-    total = sum(len(batch.target) for batch in batches)
+    errors = [l1_loss(model(batch)[0], batch.targets, reduction="sum") for batch in batches]
+    total = sum(len(batch.targets) for batch in batches)
     middle = batches[len(batches) // 2]
-    clouds = (middle.features, middle.positions, middle.mask)
+    clouds = middle.inputs
     return float(sum(errors)) / total, tuple(part[:32].cpu() for part in clouds)  # type: ignore[return-value]
+
+
+def constant_error(data: QM9) -> float:
+    """Mean absolute error of the median of the training part on the test part."""
+    return float(np.abs(data.values("test") - np.median(data.values("train"))).mean())
 
 
 def name_of(device: torch.device) -> str:

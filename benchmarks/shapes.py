@@ -40,7 +40,7 @@ from _results import ROOT, Row, read, spent, stamped, write
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from attention import LinearLocation, LocationOnly
+from attention import Count, LieTransformer, LinearLocation, LocationOnly, SumHead
 from liegroups import (
     SE2,
     T2,
@@ -51,15 +51,23 @@ from liegroups import (
     FullOrbit,
     Grid,
     Haar,
+    Invariant,
     RelativeMatrix,
     RelativePose,
     Sampler,
 )
+from tasks.plots.shapes import CELLS, PUBLISHED, draw_invariance
 from tasks.provenance import UNKNOWN, processor_seconds, recorded
-from tasks.shapes import LieCounter, Patterns, Shapes, ShapesModel, move
-from tasks.shapes.pictures import CELLS, PUBLISHED, draw_invariance
+from tasks.runs.checkpoint import load_model
+from tasks.sources.shapes import Patterns, Shapes, move
+from tasks.training import Model
 
 SAMPLES = (1, 2, 3, 4, 6, 8, 12, 16, 24)
+
+_COUNTER = partial(
+    LieTransformer, group=SE2(), in_features=1, out_features=12, normalizer=Count(), head=SumHead
+)
+"""The network of the task, which gives the scores of four shapes at three counts each."""
 
 
 # ---- the table ---------------------------------------------------------------------------------
@@ -128,7 +136,7 @@ def summary(rows: list[Row]) -> list[Row]:
     for network, cells in PUBLISHED.items():
         line = {"network": f"{network} (published)"}
         line |= {f"{a}_{b}": f"{value:.2f}" for (a, b), value in cells.items()}
-        line |= {"sources": "tasks/shapes/pictures.py", "cpu_seconds": UNKNOWN}
+        line |= {"sources": "tasks/plots/shapes.py", "cpu_seconds": UNKNOWN}
         found.append(line)
     return found
 
@@ -164,24 +172,14 @@ def invariance(run: str | None) -> None:
     }
     unit = Patterns().unit
 
-    def untrained(invariant: object, sampler: Sampler) -> LieCounter:
+    def untrained(invariant: Invariant, sampler: Sampler) -> nn.Module:
         torch.manual_seed(0)
-        return LieCounter(
-            1,
-            12,
-            SE2(),
-            invariant,
-            sampler,
-            unit,
-            width=8,
-            layers=1,
-            heads=2,  # type: ignore[arg-type]
-        )
+        return _COUNTER(invariant=invariant, lift=sampler, unit=unit, width=8, layers=1, heads=2)
 
-    def trained(sampler: Sampler) -> LieCounter:
-        model = load(run or "")
-        model.counter.network.sampler = sampler
-        return model.counter
+    def trained(sampler: Sampler) -> nn.Module:
+        model = load_model(Model, Path(run or "") / "checkpoints/best.ckpt")
+        model.network.sampler = sampler
+        return model.network
 
     panels = {
         "untrained, logarithms as in the paper": partial(untrained, RelativePose()),
@@ -219,21 +217,6 @@ def row_of(
             "cpu_seconds": round(processor_seconds() - started, 2),
         }
     )
-
-
-def load(run: str) -> ShapesModel:
-    """The best weights of a run."""
-    import yaml
-    from jsonargparse import ArgumentParser as Parser
-
-    parser = Parser()
-    parser.add_class_arguments(ShapesModel, "model")
-    settings = yaml.safe_load((Path(run) / "config.yaml").read_text())["model"]
-    model = parser.instantiate(parser.parse_object({"model": settings})).model
-    checkpoint = torch.load(Path(run) / "checkpoints/best.ckpt", weights_only=True)
-    model.load_state_dict(checkpoint["state_dict"])
-    assert isinstance(model, ShapesModel)
-    return model
 
 
 # ---- the ceiling ---------------------------------------------------------------------------------
@@ -385,17 +368,18 @@ def speed(width: int = 32, layers: int = 2, heads: int = 8, batch: int = 32) -> 
     batches = list(data.train_dataloader())
     unit = data.patterns.unit
     linear = partial(LocationOnly, location=LinearLocation)
+    make = partial(_COUNTER, unit=unit, width=width, layers=layers, heads=heads)
     made: dict[str, nn.Module] = {}
     for name, group, lift in (
         ("T2", T2(), 1),
         ("SE2, 1 lift", SE2(), 1),
         ("SE2, 4 lifts", SE2(), 4),
     ):
-        make = partial(LieCounter, 1, 12, group, unit=unit, width=width, layers=layers, heads=heads)
-        made[f"LieCounter-{name}, content and perceptron of poses"] = make(lift=Haar(lift))
-    radial = Concat([Distance()])
-    made["LieCounter-SE2, linear in distances"] = LieCounter(
-        1, 12, SE2(), radial, unit=unit, width=width, layers=layers, heads=heads, kernel=linear
+        made[f"LieTransformer-{name}, content and perceptron of poses"] = make(
+            group=group, lift=Haar(lift)
+        )
+    made["LieTransformer-SE2, linear in distances"] = make(
+        group=SE2(), invariant=Concat([Distance()]), kernel=linear
     )
     try:
         for lifts in (1, 4):
@@ -410,8 +394,8 @@ def speed(width: int = 32, layers: int = 2, heads: int = 8, batch: int = 32) -> 
         for name, network in made.items():
             for part in batches[:3]:
                 start = process_time()
-                scores = network(part.features, part.points, part.mask).view(-1, 3)
-                cross_entropy(scores, part.counts.flatten()).backward()
+                scores = network(*part.inputs).view(-1, 3)
+                cross_entropy(scores, part.targets.flatten()).backward()
                 optimizers[name].step()
                 optimizers[name].zero_grad()
                 step = process_time() - start

@@ -26,7 +26,8 @@ from _results import ROOT, Row, read, stamped, write
 
 from attention import invariance_error
 from liegroups import SE3
-from tasks.qm9 import QM9, QM9Model
+from tasks.sources.qm9 import QM9
+from tasks.training import Model
 
 CONFIGS = ROOT / "tasks/configs/qm9/systems"
 THREADS = 1
@@ -54,11 +55,11 @@ def train(name: str, folder: str) -> Path:
 
 def error_under_rigid_motions(run: Path) -> float:
     """What random elements of SE(3) change, whatever group the network has."""
-    model = QM9Model.load_from_checkpoint(run / "checkpoints/best.ckpt", map_location="cpu")
+    model = Model.load_from_checkpoint(run / "checkpoints/best.ckpt", map_location="cpu")
     data = QM9(test_molecules=32, batch_size=32)
     data.setup()
     (batch,) = data.test_dataloader()
-    return invariance_error(model.network, batch.features, batch.positions, batch.mask, group=SE3())
+    return invariance_error(model.network, *batch.inputs, group=SE3())
 
 
 def measure(name: str) -> Row:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from time import process_time
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -23,9 +24,13 @@ import yaml
 from _results import ROOT, Row, stamped, write
 
 from attention import Radius
+from attention.steerable import ChannelwiseTransformer
 from liegroups import Bessel, RadialBasis
-from tasks.md17 import MD17, ChannelwiseEnergy, MD17Model, Springs
+from tasks.objectives import EnergiesAndForces
 from tasks.provenance import processor_seconds
+from tasks.sources.md17 import MD17, Springs
+from tasks.training import Model
+from tasks.training.compiled import CompiledStep
 
 _CONFIG = "tasks/configs/md17/accurate.yaml"
 
@@ -50,10 +55,12 @@ def measure(molecule: str, rounds: int) -> list[Row]:
     models = {}
     for name, compile in (("autograd", False), ("compiled", True)):
         torch.manual_seed(0)
-        models[name] = _model(config["model"], compile)
-        models[name].statistics = data.statistics
-        models[name].step_generator = lambda: None
-        models[name].log_dict = lambda *_, **__: None
+        models[name] = model = _model(config["model"], data)
+        model.objective.learn_from(data)
+        if compile:
+            model._step = CompiledStep(model.network, model.objective)
+        model._step_generator = lambda: None
+        model.log = lambda *_, **__: None
     gradients, spent = [], {}
     for name, model in models.items():
         started = processor_seconds()
@@ -71,7 +78,7 @@ def measure(molecule: str, rounds: int) -> list[Row]:
         stamped(
             {
                 "molecule": molecule,
-                "atoms": batch.positions.shape[1],
+                "atoms": batch.points.shape[1],
                 "frames": size,
                 "step": name,
                 "milliseconds": round(1e3 * median(taken), 1),
@@ -83,14 +90,20 @@ def measure(molecule: str, rounds: int) -> list[Row]:
     ]
 
 
-def _model(settings: dict[str, object], compile: bool) -> MD17Model:
-    network = dict(settings["network"]["init_args"])  # type: ignore[index, call-overload]
+def _model(settings: dict[str, Any], data: MD17) -> Model:
+    network = dict(settings["network"]["init_args"])
     radius = network.pop("neighborhood")["init_args"]["radius"]
-    made = partial(ChannelwiseEnergy, **network, neighborhood=Radius(radius, loops=False))
-    return MD17Model(RadialBasis(radius, Bessel(count=8)), made, compile=compile)
+    network["invariant"] = RadialBasis(radius, Bessel(count=8))
+    return Model(
+        partial(ChannelwiseTransformer, **network, neighborhood=Radius(radius, loops=False)),
+        partial(EnergiesAndForces, **settings["objective"]["init_args"]),
+        in_features=data.in_features,
+        kinds=data.kind_columns,
+        point_dim=data.point_dim,
+    )
 
 
-def _step(model: MD17Model, batch: object) -> list[torch.Tensor]:
+def _step(model: Model, batch: object) -> list[torch.Tensor]:
     model.zero_grad()
     model.training_step(batch).backward()  # type: ignore[arg-type]
     return [weight.grad.clone() for weight in model.parameters() if weight.grad is not None]

@@ -15,6 +15,7 @@ Example:
 """
 
 from liegroups.affine import Affine, AffineGroup
+from liegroups.defaults import Recommended, recommended
 from liegroups.equivariance import Equivariance
 from liegroups.finite import FiniteGroup, FiniteSubgroup, finite_subgroup
 from liegroups.finite_rotations import (
@@ -141,6 +142,7 @@ __all__ = [
     "RadialBasis",
     "RadialFunctions",
     "RandomSampler",
+    "Recommended",
     "RelativeMatrix",
     "RelativePose",
     "RelativePositionOrientation",
@@ -158,4 +160,5 @@ __all__ = [
     "Trivial",
     "finite_subgroup",
     "lift",
+    "recommended",
 ]

@@ -32,12 +32,12 @@ def constant_when_compiled(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def constant(*args: P.args, **kwargs: P.kwargs) -> R:
         compiling = torch.compiler.is_compiling()
-        in_a_mode = not compiling and _in_a_mode()
+        watched = not compiling and in_a_mode()
         known = memory.get(args)
         # What is no tensor holds in every mode.
-        if known is not None and not (in_a_mode and _tensors(known)):
+        if known is not None and not (watched and _tensors(known)):
             return known
-        if in_a_mode:
+        if watched:
             return function(*args, **kwargs)
         with torch.inference_mode(False), torch.device("cpu"):
             result = function(*args, **kwargs)
@@ -66,12 +66,17 @@ def _tensors(result: object) -> list[Tensor]:
     return [part for part in parts if isinstance(part, Tensor)]
 
 
-def _in_a_mode() -> bool:
+def in_a_mode() -> bool:
     """Whether a mode such as FakeTensorMode replaces or watches the tensors that are made now.
 
     Its tensors are of no use outside of it, nor ordinary ones within.
     """
     return _get_current_dispatch_mode() is not None
+
+
+def has_no_values() -> bool:
+    """Whether something is compiled or recorded, whose tensors have no values to look at."""
+    return torch.compiler.is_compiling() or in_a_mode()
 
 
 def cached(function: Callable[..., R]) -> Callable[..., R]:
@@ -95,7 +100,7 @@ def cached(function: Callable[..., R]) -> Callable[..., R]:
 
     @wraps(function)
     def cached_function(*constants: Hashable) -> R:
-        if torch.compiler.is_compiling() or _in_a_mode():
+        if has_no_values():
             return function(*constants)
         return remembered(*constants)
 

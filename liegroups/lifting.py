@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from liegroups.compiling import has_no_values
 from liegroups.samplers import Haar, Sampler
 from liegroups.spaces import HomogeneousSpace
 
@@ -73,7 +74,7 @@ def lift(
             f"lift takes a mask of booleans of shape {tuple(points.shape[:-1])}; "
             f"got {mask.dtype} of shape {tuple(mask.shape)}."
         )
-    if not torch.compiler.is_compiling() and not points.isfinite().all():
+    if not has_no_values() and not points.isfinite().all():
         bad = (~points.isfinite()).any(-1).nonzero()[0].tolist()
         raise ValueError(
             f"lift takes finite points; the point at index {bad} is {points[tuple(bad)].tolist()}."

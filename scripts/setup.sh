@@ -1,22 +1,26 @@
 #!/usr/bin/env bash
 # Makes .venv with everything in constraints.txt and an editable install of this project.
 # Returns at once when nothing changed. Used by `make setup`; takes PYTHON and PIP_FLAGS.
+# scripts/other_versions.sh makes other environments with it, by VENV, CONSTRAINTS and
+# EXTRAS; its arguments are further packages.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-venv=.venv
+venv=${VENV:-.venv}
+constraints=${CONSTRAINTS:-constraints.txt}
+extras=${EXTRAS:-qm9,md,lmdb,tensorboard,testing,dev,docs}
 stamp=$venv/.installed    # what the finished install was made from
 unfinished=$venv/.unfinished  # there while an install runs, so also after one was cut off
 
 # The path belongs to the state because console scripts hold it: a moved folder sets up anew.
-state() { { pwd; cat pyproject.toml constraints.txt scripts/setup.sh; } | cksum; }
+state() { { pwd; cat pyproject.toml "$constraints" scripts/setup.sh; echo "$extras"; } | cksum; }
 is_done() { [[ -x $venv/bin/python && -f $stamp && "$(cat "$stamp")" == "$(state)" ]]; }
 
 is_done && exit 0
 
 # Two runs at once would spoil each other's install; the second waits and then has nothing to do.
 if command -v flock >/dev/null; then
-    exec 9>.venv.lock
+    exec 9>"$venv.lock"
     flock 9
     is_done && exit 0
 fi
@@ -50,7 +54,7 @@ if [[ -e $unfinished ]] || ! { suits $venv/bin/python && $venv/bin/python -m pip
     "$python" -m venv $venv
     quiet=()
 else
-    echo "setup: pyproject.toml or constraints.txt changed; bringing $venv up to date."
+    echo "setup: pyproject.toml or $constraints changed; bringing $venv up to date."
     quiet=(--quiet)
 fi
 
@@ -58,7 +62,7 @@ rm -f "$stamp"
 touch "$unfinished"
 # shellcheck disable=SC2086  # PIP_FLAGS is a list of words.
 $venv/bin/python -m pip install ${quiet[@]+"${quiet[@]}"} --disable-pip-version-check ${PIP_FLAGS:-} \
-    -c constraints.txt -e '.[qm9,md,lmdb,tensorboard,testing,dev,docs]'
+    -c "$constraints" -e ".[$extras]" "$@"
 rm -f "$unfinished"
 state >"$stamp"
 echo "setup: done."

@@ -1,1 +1,1 @@
-"""The tasks: data, training, evaluation, plots and the command line."""
+"""The tasks: data, objectives, training, simulation, plots and the command line."""

@@ -297,7 +297,7 @@ def source_digest(made_by: type) -> str | None:
         was typed in, so that nothing is known of what it makes.
 
     Example:
-        >>> from tasks.dynamics import Planets, Springs
+        >>> from tasks.systems import Planets, Springs
         >>> source_digest(Springs) == source_digest(Springs) != source_digest(Planets)
         True
     """

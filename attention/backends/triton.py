@@ -156,6 +156,8 @@ def _unsupported_machine(kernel: Kernel, points: Tensor) -> str | None:
         return "does not run under torch.compile"
     if find_spec("triton") is None:
         return "needs the package triton; install lie-attention[triton]"
+    if find_spec("triton.knobs") is None:  # torch before 2.8 comes with an older one.
+        return "needs triton 3.4 or later"
     from attention.backends import triton_kernels
 
     if triton_kernels.INTERPRETED:

@@ -3,12 +3,15 @@
 from attention.heads.base import Head, VectorHead
 from attention.heads.invariant import InvariantHead
 from attention.heads.points import FrameVectorHead, PointHead, RelativeVectorHead
+from attention.heads.sums import LinearReadout, SumHead
 
 __all__ = [
     "FrameVectorHead",
     "Head",
     "InvariantHead",
+    "LinearReadout",
     "PointHead",
     "RelativeVectorHead",
+    "SumHead",
     "VectorHead",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -23,9 +24,12 @@ class Head(Seeing, nn.Module, ABC):
     Attributes:
         sees: The parts of the lifted points that it looks at besides the features.
         is_per_point: Whether the output is ``(batch, points, ...)``, not ``(batch, ...)``.
+        pooling: How one output comes of those of the points: ``mean``, or ``sum``, which grows with
+            the cloud; None where it comes in another way, or there is one for each point.
     """
 
     sees: Sees = Sees.NOTHING
+    pooling: Literal["mean", "sum"] | None = None
     is_per_point: bool = True
 
     def __init__(self, width: int, out_features: int, geometry: Geometry) -> None:

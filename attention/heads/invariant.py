@@ -38,7 +38,7 @@ class InvariantHead(Head):
         super().__init__(width, out_features, geometry)
         if pooling not in ("mean", "sum"):
             raise ValueError(f"pooling is 'mean' or 'sum'; got {pooling!r}.")
-        self.pooling = pooling
+        self.pooling: Literal["mean", "sum"] = pooling
         self.pointwise = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU())
         self.pooled = nn.Sequential(
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, out_features)

@@ -22,7 +22,7 @@ from attention.neighborhoods import Neighborhood, NeighborhoodRule, Radius, give
 from attention.normalizers import Normalizer, Softmax
 from attention.steerable.paths import DEGREE
 from attention.steerable.pooling import Pooling, check_pooling, pool
-from liegroups import E, Equivariance, Invariant, Lifted, PerHead
+from liegroups import E, Equivariance, Invariant, Lifted, PerHead, RadialBasis
 from liegroups.checks import DEPTH, check_count
 from liegroups.numerics import safe_norm
 
@@ -77,7 +77,7 @@ class ChannelwiseTransformer(Network):
         self,
         in_features: int,
         out_features: int,
-        invariant: Invariant | Sequence[Invariant],
+        invariant: Invariant | Sequence[Invariant] = RadialBasis(5.0),  # noqa: B008 (immutable)
         max_degree: int = 2,
         channels: int = 32,
         layers: int = 3,
@@ -102,8 +102,9 @@ class ChannelwiseTransformer(Network):
         self.geometry = Geometry(self.space, one)
         self.max_degree = max_degree
         self.in_features, self.out_features = in_features, out_features
-        self.pooling: Pooling = pooling
         self.is_per_point = pooling == "none"
+        self.pooling = None if pooling == "none" else pooling
+        self.invariants = [invariant] if isinstance(invariant, Invariant) else list(invariant)
         every, scalars = range(max_degree + 1), range(1)
         self.embedding = nn.Linear(in_features, channels)
         ends = [scalars, *[every] * (layers - 1), scalars]

@@ -41,9 +41,9 @@ class SteerableTransformer(Network):
     lifted: a feature of type l turns by the representation of degree l.
 
     Args:
-        irreps_in: Types of the input features, in e3nn's notation: ``5x0e`` for five scalars,
-            ``5x0e + 1x1o`` with a velocity.
-        irreps_out: Types of the output: ``1x0e`` for an energy, ``1x1o`` for a vector.
+        in_features: Input features of a point: the number of scalars, or types in e3nn's notation,
+            such as ``5x0e + 1x1o`` for five scalars and a velocity.
+        out_features: Outputs, likewise: 1 or ``1x0e`` for an energy, ``1x1o`` for a vector.
         group: ``SE3``, or ``E(3)`` for features with parity. With parity the hidden features are
             true tensors, of parity (-1)ˡ, and reflected input gives reflected output. Without it
             the letters e and o are read as the same, and reflections are told apart.
@@ -85,8 +85,8 @@ class SteerableTransformer(Network):
 
     def __init__(
         self,
-        irreps_in: str,
-        irreps_out: str,
+        in_features: int | str,
+        out_features: int | str,
         group: LieGroup = SE3(),  # noqa: B008 (immutable)
         invariant: Invariant | Sequence[Invariant] = Distance(),  # noqa: B008 (immutable)
         types: Sequence[int] = (0, 1, 2, 3),
@@ -118,10 +118,11 @@ class SteerableTransformer(Network):
             check_count("types, max_degree", degree, 0, DEGREE)
         self.space = group.default_space()
         self.parity = group == E(3)
-        self.irreps_in, self.irreps_out = self._read(irreps_in), self._read(irreps_out)
+        self.irreps_in, self.irreps_out = self._read(in_features), self._read(out_features)
         self.in_features, self.out_features = self.irreps_in.dim, self.irreps_out.dim
-        self.pooling: Pooling = pooling
         self.is_per_point = pooling == "none"
+        self.pooling = None if pooling == "none" else pooling
+        self.invariants = [invariant] if isinstance(invariant, Invariant) else list(invariant)
         neighborhood.check(self.space)
         self.neighborhood = neighborhood
         hidden_types = Irreps(
@@ -134,7 +135,7 @@ class SteerableTransformer(Network):
         for _, ir in self.irreps_out:
             if ir not in known:
                 raise ValueError(
-                    f"irreps_out asks for type {ir}, which the hidden features do not have: they "
+                    f"out_features asks for type {ir}, which the hidden features do not have: they "
                     f"are {hidden_types}, of the degrees in types"
                     + (" and of parity (-1)ˡ." if self.parity else ".")
                 )
@@ -223,9 +224,9 @@ class SteerableTransformer(Network):
     def move(self, g: Tensor, output: Tensor) -> Tensor:
         return transform(self.irreps_out, g, output)
 
-    def _read(self, irreps: str) -> Irreps:
-        """Types as written, or all even where there is no parity."""
-        found = Irreps(irreps)
+    def _read(self, types: int | str) -> Irreps:
+        """Types as written, or all even where there is no parity; scalars of a number."""
+        found = Irreps(f"{types}x0e" if isinstance(types, int) else types)
         if self.parity:
             return found
         return Irreps([(mul, (ir.l, 1)) for mul, ir in found])

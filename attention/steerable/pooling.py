@@ -19,13 +19,13 @@ def check_pooling(pooling: str) -> None:
         raise ValueError(f"pooling is 'none', 'sum' or 'mean'; got {pooling!r}.")
 
 
-def pool(output: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
+def pool(output: Tensor, mask: Tensor | None, pooling: Literal["sum", "mean"] | None) -> Tensor:
     """Pool over the points that exist.
 
     Args:
         output: ``(batch, points, features)``.
         mask: Booleans ``(batch, points)``, True for points that exist; all when absent.
-        pooling: ``sum`` or ``mean``, or ``none`` for the output itself.
+        pooling: ``sum`` or ``mean``; None for the output itself.
 
     Returns:
         ``(batch, features)``, or, where nothing is pooled, the output with zeros at points that do
@@ -33,7 +33,7 @@ def pool(output: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
     """
     if mask is not None:
         output = output.masked_fill(~mask[..., None], 0)
-    if pooling == "none":
+    if pooling is None:
         return output
     total = output.sum(1)
     if pooling == "sum":

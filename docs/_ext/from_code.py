@@ -21,7 +21,7 @@ import attention.testing
 import liegroups
 from _ext.tables import inline, link, table
 from liegroups import testing
-from tasks.parser import CLASS_KEYS
+from tasks.commands.parser import CLASS_KEYS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,6 +63,7 @@ class Groups(SphinxDirective):
                     nodes.Text(f"{group.dim}{size}"),
                     nodes.Text(", ".join(group.basis_labels) or "–"),
                     nodes.Text(_space(group)),
+                    nodes.Text(_recommended(group)),
                     nodes.Text(_yes(_every_element_has_a_log(group))),
                     nodes.Text(_yes(_is_isometric(group))),
                 )
@@ -72,10 +73,11 @@ class Groups(SphinxDirective):
             "dimension",
             "coordinates of the algebra, in order",
             "acts by default on",
+            "begin with",
             "every element has a log",
             "keeps distances",
         )
-        return [table(head, rows, (3, 2, 5, 4, 2, 2))]
+        return [table(head, rows, (3, 2, 4, 3, 4, 2, 2))]
 
 
 def _group(text: str) -> Any:
@@ -96,6 +98,16 @@ def _space(group: Any) -> str:
         "GroupItself": "itself",
     }
     return names.get(type(space).__name__, type(space).__name__)
+
+
+def _recommended(group: Any) -> str:
+    try:
+        choice = liegroups.recommended(group.default_space())
+    except NotImplementedError:
+        return "–"
+    text = type(choice.invariant).__name__
+    seen = liegroups.Sees.ELEMENTS in choice.invariant.sees
+    return f"{text}, {type(choice.lift).__name__}" if seen else text
 
 
 def _raised(n: int) -> str:
@@ -137,18 +149,24 @@ class Parts(SphinxDirective):
     """A table of the classes under a base class, such as ``liegroups.Invariant``.
 
     The base is looked for in ``attention`` where no package is named, and so are the classes. The
-    option ``settings`` adds a column of the arguments that a configuration may give.
+    option ``settings`` adds a column of the arguments that a configuration may give, and ``within``
+    names further packages to look in.
     """
 
     required_arguments = 1
-    option_spec = {"settings": lambda argument: True}  # noqa: RUF012 (as Sphinx has it)
+    option_spec = {"settings": lambda argument: True, "within": str}  # noqa: RUF012 (Sphinx's)
 
     def run(self) -> list[nodes.Node]:
         package, _, base = self.arguments[0].rpartition(".")
         module = import_module(package or "attention")
+        further = map(import_module, self.options.get("within", "").split())
         rows = []
-        for name, member in _below(module, getattr(module, base)):
-            target = link(f"{module.__name__}.{name}", self.env.docname)
+        for where, name, member in (
+            (each.__name__, *found)
+            for each in (module, *further)
+            for found in _below(each, getattr(module, base))
+        ):
+            target = link(f"{where}.{name}", self.env.docname)
             cells = [target, inline(_first_line(member))]
             if "settings" in self.options:
                 cells.insert(1, nodes.Text(", ".join(_settings_in_short(member)) or "–"))
@@ -200,7 +218,7 @@ def _value(default: Any) -> str:
 
 
 class Settings(SphinxDirective):
-    """The settings of a class: ``tasks.qm9.QM9Model model`` for those under the key ``model``."""
+    """The settings of a class: ``tasks.training.Model model`` for those under the key ``model``."""
 
     required_arguments = 2
 
@@ -234,15 +252,19 @@ class Choices(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         rows = []
-        for key, (package, base) in CLASS_KEYS.items():
-            module = import_module(package)
-            names = [name for name, _ in _below(module, getattr(module, base))]
+        for key, (base, *packages) in CLASS_KEYS.items():
+            kind = getattr(import_module(packages[0]), base)
+            found = {
+                name: f"{package}.{name}"
+                for package in packages
+                for name, _ in _below(import_module(package), kind)
+            }
             cell = nodes.inline("", "")
-            for place, name in enumerate(names):
+            for place, target in enumerate(found.values()):
                 cell += nodes.Text(", " if place else "")
-                cell += link(f"{package}.{name}", self.env.docname)
+                cell += link(target, self.env.docname)
             rows.append(
-                (nodes.literal(text=key), cell, link(f"{package}.{base}", self.env.docname))
+                (nodes.literal(text=key), cell, link(f"{packages[0]}.{base}", self.env.docname))
             )
         return [table(("key", "accepted by name", "or a class of your own under"), rows, (2, 6, 3))]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tasks.dynamics.plots import PUBLISHED as SPRINGS
-from tasks.shapes.pictures import PUBLISHED as SHAPES
+from tasks.plots.dynamics import PUBLISHED as SPRINGS
+from tasks.plots.shapes import PUBLISHED as SHAPES
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PUBLISHED = ROOT / "results", ROOT / "tasks/published"

@@ -32,9 +32,15 @@ import attention.testing
 import liegroups
 import liegroups.testing
 import tasks
-from tasks import ablate, cache, cli, dynamics, md17, qm9, shapes, trainer
+from tasks import cache, networks, objectives, sources, studies, systems, training
+from tasks.commands import main as cli
+from tasks.data.clouds import Arrays, check_arrays
+from tasks.objectives.base import Facts
+from tasks.sources import files, md17, qm9, shapes, trajectories
+from tasks.training import trainer
 
 ROOT = Path(tasks.__file__).resolve().parents[1]
+FACTS = Facts(2, 1, point_dim=3)
 PACKAGES = ("liegroups", "attention", "tasks")
 
 MISTAKES: dict[str, str] = {
@@ -194,10 +200,10 @@ MISTAKES: dict[str, str] = {
         ... $ lie-attention fit --config broken.yaml
         Path("empty.yaml").write_text("nothing")
         ... $ lie-attention fit --config empty.yaml
-        $ lie-attention fit --config qm9/quick.yaml --model.group SE9
-        $ lie-attention fit --config qm9/quick.yaml --model.invariant Distant
-        $ lie-attention fit --config qm9/quick.yaml --model.widht 3
-        $ lie-attention fit --config qm9/quick.yaml --model.width wide
+        $ lie-attention fit --config qm9/quick.yaml --model.network.group SE9
+        $ lie-attention fit --config qm9/quick.yaml --model.network.invariant Distant
+        $ lie-attention fit --config qm9/quick.yaml --model.network.widht 3
+        $ lie-attention fit --config qm9/quick.yaml --model.network.width wide
         $ lie-attention test --config qm9/quick.yaml
         $ lie-attention test --run runs/none
         $ lie-attention fit --resume runs/none
@@ -216,33 +222,37 @@ MISTAKES: dict[str, str] = {
         $ lie-attention plot shapes clouds --count none
     """,
     "Training": """
-        shapes.ShapesModel(learning_rate=0.0)
-        shapes.ShapesModel(weight_decay=-1.0)
-        shapes.ShapesModel(warmup=1.0)
+        $ lie-attention fit --config qm9/quick.yaml --model.invariant Distance
+        training.Model(NETWORK, learning_rate=0.0)
+        training.Model(NETWORK, weight_decay=-1.0)
+        training.Model(NETWORK, warmup=1.0)
+        training.Model(networks.SetTransformer)
+        training.Model(partial(NETWORK, head=attention.PointHead))
+        training.WeightAverage(decay=1.0)
         trainer.check_trainer(Namespace(devices="gpu"))
         trainer.check_trainer(Namespace(accumulate_grad_batches=0))
         trainer.check_trainer(Namespace(gradient_clip_val=float("nan")))
     """,
     "QM9": """
-        $ lie-attention fit --config qm9/quick.yaml --model.group SE2
-        $ lie-attention fit --config qm9/quick.yaml --model.property_network SteerableProperty
+        $ lie-attention fit --config qm9/quick.yaml --model.network.group SE2
+        $ lie-attention fit --config qm9/quick.yaml --data.augment SE2
         $ lie-attention fit --config qm9/quick.yaml --data.target gapp
         $ lie-attention fit --config qm9/quick.yaml --data.split random
         $ lie-attention fit --config qm9/quick.yaml --data.train_molecules 200000
         $ lie-attention fit --config qm9/quick.yaml --data.batch_size 0
         $ lie-attention fit --config qm9/quick.yaml --data.seed -1
         qm9.QM9().train_dataloader()
-        qm9.atom_features(torch.tensor([6, 14]))
-        qm9.reference("homo", np.zeros(3))
+        sources.atoms.check_elements("methane", np.array([6, 14]), {"H": 1, "C": 6})
+        qm9.targets.reference("homo", np.zeros(3))
     """,
     "Energies and forces": """
         $ lie-attention fit --config md17/quick.yaml --data.split 6
         $ lie-attention fit --config md17/quick.yaml --data.train_frames 1
         $ lie-attention fit --config md17/quick.yaml --data.source RMD17 --data.source.labels new
-        $ lie-attention fit --config md17/quick.yaml --model.network LieEnergy --model.network.group SE2
-        md17.MD17Model(energy_weight=0.0, force_weight=0.0)
-        md17.MD17Model(force_weight=float("nan"))
-        md17.WeightAverage(decay=1.0)
+        $ lie-attention fit --config md17/quick.yaml --model.network LieTransformer --model.network.group SE2
+        objectives.EnergiesAndForces(FACTS, energy_weight=0.0, force_weight=0.0)
+        objectives.EnergiesAndForces(FACTS, force_weight=float("nan"))
+        objectives.EnergiesAndForces(FACTS).join(NETWORK(in_features=2, out_features=1))
         md17.MD17("../x")
         md17.MD17(source=md17.Springs()).train_dataloader()
         md17.Springs(frames=0)
@@ -301,11 +311,16 @@ MISTAKES: dict[str, str] = {
         ... shapes.Shapes(train_clouds=4, folder="clouds").moved("train", "D")
         clouds = shapes.Patterns().draw(1, 0)
         ... shapes.move(clouds, "T2", -1.0, np.random.default_rng(0))
-        shapes.ShapesModel(partial(shapes.LieCounter, group=lg.SE3()))
-        shapes.ShapesModel(partial(shapes.LieCounter, unit=0.0))
-        shapes.ShapesModel(partial(shapes.LieCounter, head=partial(shapes.SumHead, typical=0.0)))
-        shapes.ShapesModel(partial(shapes.SetTransformer, width=0))
-        shapes.ShapesModel(partial(shapes.SetTransformer, width=30, heads=4))
+        $ lie-attention fit --config shapes/quick.yaml --model.network.group SE3
+        NETWORK(in_features=1, out_features=4, unit=0.0)
+        NETWORK(in_features=1, out_features=4, head=attention.PointHead, pooling="sum")
+        NETWORK(in_features=1, out_features=4, space=lg.Sphere(lg.SO3()))
+        LieTransformer(lg.SE3(), 1, 1, space=lg.GroupItself(lg.SE3()), unit=2.0)
+        attention.Fibers
+        networks.Perceptron(1, 4, 2, max_points=6)(torch.ones(2, 5, 1), torch.ones(2, 5, 2))
+        NETWORK(in_features=1, out_features=4, head=partial(attention.SumHead, typical=0.0))
+        networks.SetTransformer(1, 4, 2, width=0)
+        networks.SetTransformer(1, 4, 2, width=30, heads=4)
         $ lie-attention plot shapes clouds --count 0
         $ lie-attention plot shapes table --results nothing.json
         Path("words.json").write_text("words")
@@ -314,36 +329,59 @@ MISTAKES: dict[str, str] = {
         ... $ lie-attention plot shapes table --results other.json
     """,
     "Hamiltonian dynamics": """
-        dynamics.DynamicsData(train_systems=0)
-        dynamics.DynamicsData(system=dynamics.Springs(points=50))
-        dynamics.DynamicsData().part("train")
-        dynamics.Springs(particles=0)
-        dynamics.Springs(spacing=0.0)
-        dynamics.Springs(spacing=float("inf"))
-        dynamics.PendulumChain(gravity=-1.0)
-        dynamics.Planets(softening=0.0)
-        dynamics.trajectories(dynamics.Springs(), 0, 5)
-        dynamics.trajectories(dynamics.Springs(), 1, 1000)
-        dynamics.trajectories(dynamics.Springs(), 1, 5, seed=-1)
-        dynamics.Springs().check(torch.zeros(1, 6, 2), torch.ones(1, 6, 2))
-        dynamics.Springs().check(torch.zeros(1, 2, 6, 2), torch.ones(1, 6, 3))
-        dynamics.Springs().check(torch.full((1, 2, 6, 2), float("nan")), torch.ones(1, 6, 2))
-        dynamics.Springs().check(torch.zeros(1, 2, 6, 2), torch.zeros(1, 6, 2))
-        dynamics.LieHamiltonian(dynamics.Springs(), feature_scale=0.0)
-        dynamics.LieHamiltonian(dynamics.PendulumChain(), kinetic="learned")
-        dynamics.LieHamiltonian(dynamics.Springs(), group=lg.SE3())
-        dynamics.HFC(dynamics.Springs(), width=0)
-        dynamics.HOGN(dynamics.Springs()).kinetic(torch.zeros(1, 2, 6, 2), torch.ones(1, 6, 2))
-        dynamics.HOGN(dynamics.Springs()).potential(torch.zeros(1, 6, 2), torch.ones(1, 6, 2))
-        dynamics.RK4(substeps=0)
-        dynamics.Adaptive(rtol=0.0)
-        dynamics.Leapfrog()(lambda z: z, torch.zeros(1, 2, 1, 1), torch.arange(3.0))
-        dynamics.RK4()(lambda z: z, torch.ones(1, 2, 1, 1), torch.tensor([0.0, 0.0]))
-        dynamics.RK4()(lambda z: 1e6 * z, torch.ones(1, 2, 1, 1), torch.arange(3.0))
-        dynamics.Slope()(dynamics.Springs(), None, torch.zeros(1, 3, 2, 6, 2))
+        trajectories.DynamicsData(train_systems=0)
+        trajectories.DynamicsData(system=systems.Springs(points=50))
+        trajectories.DynamicsData().part("train")
+        systems.Springs(particles=0)
+        systems.Springs(spacing=0.0)
+        systems.Springs(spacing=float("inf"))
+        systems.PendulumChain(gravity=-1.0)
+        systems.Planets(softening=0.0)
+        trajectories.trajectories(systems.Springs(), 0, 5)
+        trajectories.trajectories(systems.Springs(), 1, 1000)
+        trajectories.trajectories(systems.Springs(), 1, 5, seed=-1)
+        systems.Springs().check(torch.zeros(1, 6, 2), torch.ones(1, 6, 2))
+        systems.Springs().check(torch.zeros(1, 2, 6, 2), torch.ones(1, 6, 3))
+        systems.Springs().check(torch.full((1, 2, 6, 2), float("nan")), torch.ones(1, 6, 2))
+        systems.Springs().check(torch.zeros(1, 2, 6, 2), torch.zeros(1, 6, 2))
+        objectives.HamiltonianDynamics(FACTS, feature_scale=0.0)
+        objectives.HamiltonianDynamics(FACTS, learns="derivative", kinetic="learned")
+        $ lie-attention fit --config dynamics/quick.yaml --data.system PendulumChain --model.objective.kinetic learned
+        $ lie-attention fit --config dynamics/quick.yaml --model.network.group SE3
+        $ lie-attention fit --config dynamics/quick.yaml --data.augment SE3
+        networks.Perceptron(1, 4, 2, max_points=6, width=0)
+        networks.GraphNetwork(1, 4, 2, width=0)
+        systems.system_of("Rockets()")
+        systems.system_of("Springs(particles=six)")
+        systems.RK4(substeps=0)
+        systems.Adaptive(rtol=0.0)
+        systems.Leapfrog()(lambda z: z, torch.zeros(1, 2, 1, 1), torch.arange(3.0))
+        systems.RK4()(lambda z: z, torch.ones(1, 2, 1, 1), torch.tensor([0.0, 0.0]))
+        systems.RK4()(lambda z: 1e6 * z, torch.ones(1, 2, 1, 1), torch.arange(3.0))
+        systems.Slope()(systems.Springs(), None, torch.zeros(1, 3, 2, 6, 2))
         $ lie-attention plot dynamics animation --run runs/none
         $ lie-attention plot dynamics animation --run runs/none --fps 0
         $ lie-attention plot dynamics conservation --steps 0
+    """,
+    "Your own clouds": """
+        $ lie-attention fit --task clouds
+        $ lie-attention fit --task clouds --data.source Mine
+        check_arrays("mine", Arrays(np.zeros((2, 3)), np.array([1]), np.ones((2, 1)), np.zeros((1, 1)), np.zeros(1, int)), 3, 1)
+        $ lie-attention predict nothing.xyz --run runs/none
+        Path("one.xyz").touch()
+        ... $ lie-attention predict one.xyz
+        Path("one.xyz").touch()
+        ... $ lie-attention predict one.xyz --run runs/none --rotations 1
+        Path("one.xyz").touch()
+        ... Path("two.npz").touch()
+        ... $ lie-attention predict one.xyz two.npz --run runs/none
+        Path("one.npz").write_bytes(b"hello")
+        ... files.read_arrays(Path("one.npz"))
+        Path("one.xyz").write_text("hello")
+        ... list(files.read_molecules(Path("one.xyz")))
+        REGRESSION.stored(NETWORK(in_features=2, out_features=1), {"points": np.zeros((4, 3))}, False)
+        REGRESSION.stored(NETWORK(in_features=2, out_features=1), {"points": np.zeros((4, 2)), "sizes": np.array([4]), "features": np.ones((4, 2))}, False)
+        REGRESSION.atom_features()
     """,
     "Ablations": """
         $ lie-attention ablate
@@ -353,42 +391,42 @@ MISTAKES: dict[str, str] = {
         $ lie-attention ablate --config qm9/quick.yaml --grid.seed_everything '[]'
         $ lie-attention ablate --config qm9/quick.yaml --grid.run '[a, b]'
         $ lie-attention ablate --config qm9/quick.yaml --grid.seed_everything 3
-        $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 16]' --model.width 8
-        $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 16]' --run here
-        $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 16]' --columns '[mae]'
-        $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 16]' --columns '{date: test/mae}'
-        $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 16]' --gpus 1
-        $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 8]'
-        $ lie-attention ablate --config qm9/quick.yaml --grid.model.width '[8, 16]' --model.heads 3 --dry_run
-        $ lie-attention ablate --config qm9/quick.yaml stray --grid.model.width '[8, 16]'
+        $ lie-attention ablate --config qm9/quick.yaml --grid.model.network.width '[8, 16]' --model.network.width 8
+        $ lie-attention ablate --config qm9/quick.yaml --grid.model.network.width '[8, 16]' --run here
+        $ lie-attention ablate --config qm9/quick.yaml --grid.model.network.width '[8, 16]' --columns '[mae]'
+        $ lie-attention ablate --config qm9/quick.yaml --grid.model.network.width '[8, 16]' --columns '{date: test/mae}'
+        $ lie-attention ablate --config qm9/quick.yaml --grid.model.network.width '[8, 16]' --gpus 1
+        $ lie-attention ablate --config qm9/quick.yaml --grid.model.network.width '[8, 8]'
+        $ lie-attention ablate --config qm9/quick.yaml --grid.model.network.width '[8, 16]' --model.network.heads 3 --dry_run
+        $ lie-attention ablate --config qm9/quick.yaml stray --grid.model.network.width '[8, 16]'
         $ lie-attention ablate --study nothing.yaml
-        ablate.Axis.parse("size", {"choices": [1]})
-        ablate.Axis.parse("size", {"choices": {"small": 8}})
-        ablate.Axis.parse("size", {"choices": {"small": {"model.width": 8}, "deep": {"model.layers": 8}}})
-        ablate.Axis.parse("size", {"keys": 3, "values": [8]})
-        ablate.Axis.parse("size", {"keys": "model.width", "values": 8})
-        ablate.combine([ablate.Axis.parse("a.x", [1]), ablate.Axis.parse("b.x", [1])])
-        ablate.combine([ablate.Axis.parse("x", ["a" * 300, "b"])])
-        ablate.combine([ablate.Axis.parse("x", ["a b", "a-b"])])
+        studies.Axis.parse("size", {"choices": [1]})
+        studies.Axis.parse("size", {"choices": {"small": 8}})
+        studies.Axis.parse("size", {"choices": {"small": {"model.network.width": 8}, "deep": {"model.network.layers": 8}}})
+        studies.Axis.parse("size", {"keys": 3, "values": [8]})
+        studies.Axis.parse("size", {"keys": "model.network.width", "values": 8})
+        studies.combine([studies.Axis.parse("a.x", [1]), studies.Axis.parse("b.x", [1])])
+        studies.combine([studies.Axis.parse("x", ["a" * 300, "b"])])
+        studies.combine([studies.Axis.parse("x", ["a b", "a-b"])])
         Path("study.yaml").write_text("[")
-        ... ablate.Study.read(Path("study.yaml"))
+        ... studies.Study.read(Path("study.yaml"))
         Path("study.yaml").write_text("words")
-        ... ablate.Study.read(Path("study.yaml"))
+        ... studies.Study.read(Path("study.yaml"))
         Path("study.yaml").write_text("grids: {}")
-        ... ablate.Study.read(Path("study.yaml"))
+        ... studies.Study.read(Path("study.yaml"))
         Path("study.yaml").write_text("grid: [1]")
-        ... ablate.Study.read(Path("study.yaml"))
+        ... studies.Study.read(Path("study.yaml"))
         Path("study.yaml").write_text("grid: {seed_everything: [0]}")
-        ... ablate.Study.read(Path("study.yaml"))
+        ... studies.Study.read(Path("study.yaml"))
         Path("base.yaml").write_text("task: qm9")
         ... Path("study.yaml").write_text("{config: base.yaml, grid: {}}")
-        ... ablate.Study.read(Path("study.yaml"))
+        ... studies.Study.read(Path("study.yaml"))
         Path("base.yaml").write_text("task: qm9")
         ... Path("study.yaml").write_text("{config: base.yaml, grid: {seed_everything: [0, 1]}, columns: {seed: test/mae}}")
-        ... ablate.Study.read(Path("study.yaml"))
+        ... studies.Study.read(Path("study.yaml"))
         Path("base.yaml").write_text("task: qm9")
         ... Path("study.yaml").write_text("{config: base.yaml, grid: {seed: {keys: [seed_everything, data.seed], values: [0, 1]}}}")
-        ... ablate.Study.read(Path("study.yaml")).narrowed("seed", [7])
+        ... studies.Study.read(Path("study.yaml")).narrowed("seed", [7])
     """,
     "Files in the cache": """
         cache.load_arrays(Path("."), version=1)
@@ -413,40 +451,16 @@ ELSEWHERE: dict[str, str] = {
     "`tests/attention/test_neighborhoods.py`",
     "attention.steerable.products": "an extra that is missing: "
     "`tests/attention/steerable/test_product.py`",
-    "tasks.ablate.command": "an option of the command: `tests/tasks/ablate/test_ablate.py`",
-    "tasks.ablate.runs": "two processes at once: `tests/tasks/ablate/test_ablate.py`",
-    "tasks.ablate.store": "a folder in use or of another study: `tests/tasks/ablate/test_ablate.py`",
-    "tasks.ablate.workers": "it takes Ray: `tests/tasks/ablate/test_ablate.py`",
-    "tasks.base": "it takes a trainer: `tests/tasks/test_cli.py`",
-    "tasks.check_group": "an extra that is missing: `tests/tasks/test_check_group.py`",
-    "tasks.cli": "it takes a finished run: `tests/tasks/test_cli.py`",
-    "tasks.task_cli": "it takes a finished run: `tests/tasks/test_cli.py`",
-    "tasks.dynamics.integrators": "steps that cannot be small enough: "
-    "`tests/tasks/dynamics/test_integrators.py`",
-    "tasks.dynamics.model": _RUN + "`tests/tasks/dynamics/test_model.py`",
-    "tasks.dynamics.pictures": _RUN + "`tests/tasks/dynamics/test_model.py`",
-    "tasks.dynamics.plots": _RUN + "`tests/tasks/dynamics/test_model.py`",
-    "tasks.loader": "it takes an interrupted run, or several processes: "
-    "`tests/tasks/qm9/test_data.py`",
-    "tasks.md17.archive": _DATA + "`tests/tasks/md17/test_frames.py`",
-    "tasks.md17.calculator": _RUN + "`tests/tasks/md17/test_dynamics.py`",
-    "tasks.md17.command": _RUN + "`tests/tasks/md17/test_dynamics.py`",
-    "tasks.md17.data": _DATA + "`tests/tasks/md17/test_frames.py`",
-    "tasks.md17.download": "it takes a server: `tests/tasks/md17/test_frames.py`",
-    "tasks.md17.dynamics": _RUN + "`tests/tasks/md17/test_dynamics.py`",
-    "tasks.md17.model": _RUN + "`tests/tasks/md17/test_model.py`",
-    "tasks.md17.splits": _DATA + "`tests/tasks/md17/test_frames.py`",
-    "tasks.md17.tracing": _RUN + "`tests/tasks/md17/test_tracing.py`",
-    "tasks.md17.xtb": "dynamics that break a molecule: `tests/tasks/md17/test_frames.py`",
-    "tasks.molecules": _DATA + "`tests/tasks/molecules`",
-    "tasks.qm9.data": _DATA + "`tests/tasks/qm9/test_data.py`",
-    "tasks.qm9.model": _RUN + "`tests/tasks/test_cli.py`",
-    "tasks.qm9.molecules": _DATA + "`tests/tasks/qm9/test_data.py`",
-    "tasks.qm9.predict": _RUN + "`tests/tasks/qm9`",
-    "tasks.qm9.source": _DATA + "`tests/tasks/qm9/test_source.py`",
-    "tasks.qm9.table": _DATA + "`tests/tasks/qm9`",
-    "tasks.run": "it takes the folder of a run: `tests/tasks/run`",
-    "tasks.shapes.model": _RUN + "`tests/tasks/shapes/test_networks.py`",
+    "tasks.studies": "a folder in use, or two processes at once: `tests/tasks/studies`",
+    "tasks.commands": "it takes a finished run: `tests/tasks/commands`",
+    "tasks.systems": "steps that cannot be small enough: `tests/tasks/systems`",
+    "tasks.objectives": _RUN + "`tests/tasks/objectives`",
+    "tasks.plots": _RUN + "`tests/tasks/objectives`",
+    "tasks.data": "it takes an interrupted run, or several processes: `tests/tasks/data`",
+    "tasks.sources": _DATA + "`tests/tasks/sources`",
+    "tasks.simulate": _RUN + "`tests/tasks/simulate`",
+    "tasks.training": _RUN + "`tests/tasks/training`",
+    "tasks.runs": "it takes the folder of a run: `tests/tasks/runs`",
 }
 """Modules that raise something that is not provoked here, with the reason and the tests that do."""
 
@@ -523,10 +537,21 @@ def _do(mistake: Mistake) -> None:
         **vars(attention),
         "Namespace": Namespace,
         "Path": Path,
-        "ablate": ablate,
         "attention": attention,
+        "Arrays": Arrays,
+        "FACTS": FACTS,
+        "NETWORK": partial(attention.LieTransformer, liegroups.SE3()),
+        "REGRESSION": objectives.Regression(FACTS),
         "cache": cache,
-        "dynamics": dynamics,
+        "check_arrays": check_arrays,
+        "files": files,
+        "networks": networks,
+        "objectives": objectives,
+        "sources": sources,
+        "studies": studies,
+        "systems": systems,
+        "training": training,
+        "trajectories": trajectories,
         "lg": liegroups,
         "md17": md17,
         "np": np,

@@ -15,7 +15,8 @@ from torch.nn.functional import mse_loss
 
 import liegroups as lg
 from attention import LieTransformer
-from tasks.md17 import element_features
+from tasks.data.clouds import one_hot
+from tasks.sources.md17 import ELEMENTS
 
 # %%
 # Two networks of the same size learn the electric energy of charges on the atoms, from distorted
@@ -24,7 +25,7 @@ from tasks.md17 import element_features
 
 atoms = molecule("CH3CH2OH")
 center = torch.from_numpy(atoms.positions - atoms.positions.mean(0)).float()
-features = element_features(torch.from_numpy(atoms.numbers))
+features = torch.from_numpy(one_hot(ELEMENTS)[atoms.numbers])
 charges = torch.tensor([{1: 0.2, 6: -0.1, 8: -0.8}[number] for number in atoms.numbers.tolist()])
 
 

@@ -14,9 +14,10 @@ from tblite.ase import TBLite
 from torch.nn.functional import mse_loss
 
 import liegroups as lg
-from attention import Count
-from tasks.md17 import LieEnergy, element_features
-from tasks.md17.forces import energy_and_forces
+from attention import Count, LieTransformer
+from tasks.data.clouds import one_hot
+from tasks.objectives.gradients import energy_and_forces, energy_of
+from tasks.sources.md17 import ELEMENTS
 
 torch.manual_seed(0)
 calculator = TBLite(method="GFN2-xTB", verbosity=0)
@@ -51,11 +52,13 @@ forces = torch.tensor(np.array([force for _, force in labels])).float()
 # The network is invariant to rotations and translations, so it needs no geometry twice; the
 # forces are the gradient of its energy, and both are trained on.
 
-features = element_features(torch.tensor(NUMBERS))
-network = LieEnergy(
+features = torch.from_numpy(one_hot(ELEMENTS)[NUMBERS])
+network = LieTransformer(
+    lg.SE3(),
     features.shape[-1],
-    lg.RadialBasis(4.0, lg.Gaussian(16), envelope=None),
-    group=lg.SE3(),
+    1,
+    invariant=lg.RadialBasis(4.0, lg.Gaussian(16), envelope=None),
+    pooling="sum",
     normalizer=Count(),
     width=32,
     layers=2,
@@ -67,7 +70,7 @@ schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=step
 for _ in range(steps):
     rows = torch.randint(len(positions), (32,))
     energy, force = energy_and_forces(
-        network, features.expand(32, -1, -1), positions[rows], create_graph=True
+        energy_of(network, features.expand(32, -1, -1)), positions[rows], create_graph=True
     )
     loss = 10 * mse_loss(energy, energies[rows]) + mse_loss(force, forces[rows])
     optimizer.zero_grad()
@@ -103,8 +106,9 @@ right.legend(frameon=False, title="bonds")
 # A rotated molecule has the same energy, and its forces are rotated: that is not learned.
 
 turn = lg.SO3().sample()
-energy, force = energy_and_forces(network, features[None], positions[:1])
-again, turned = energy_and_forces(network, features[None], positions[:1] @ turn.T)
+learned_energy = energy_of(network, features[None])
+energy, force = energy_and_forces(learned_energy, positions[:1])
+again, turned = energy_and_forces(learned_energy, positions[:1] @ turn.T)
 print(f"error on the grid: {1000 * np.abs(learned - true).mean():.0f} meV on average")
 print(f"a rotation changes the energy by {(again - energy).abs().item():.0e} eV")
 print(f"and the forces by {(turned - force @ turn.T).abs().max():.0e} eV/Å beyond turning them")

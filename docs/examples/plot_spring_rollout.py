@@ -13,9 +13,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from attention import LinearLocation, Product
+from attention import Count, LieTransformer, LinearLocation, LinearReadout, Product
 from liegroups import T2, AlgebraNorm
-from tasks.dynamics import RK4, HamiltonianField, LieHamiltonian, Slope, Springs
+from tasks.objectives import HamiltonianDynamics
+from tasks.objectives.base import Facts
+from tasks.systems import RK4, Slope, Springs
 
 torch.manual_seed(0)
 torch.set_default_dtype(torch.float64)
@@ -35,18 +37,22 @@ stretches = whole[torch.arange(len(whole))[:, None], first[:, None] + torch.aran
 # distances times an inner product of features: a form that contains the energy of springs. The
 # loss compares the slope of the learned field with that of the stretch.
 
-model = LieHamiltonian(
-    system,
-    group=T2(),
+network = LieTransformer(
+    T2(),
+    system.in_features,
+    1,
     invariant=AlgebraNorm(),
     kernel=partial(Product, location=LinearLocation),
+    normalizer=Count(),
+    head=LinearReadout,
     width=32,
     layers=1,
     heads=8,
-    feature_scale=0.1,
 )
+objective = HamiltonianDynamics(Facts(system.in_features, 4, point_dim=2), feature_scale=0.1)
+objective.system = system
 optimizer = torch.optim.LBFGS(
-    model.parameters(),
+    network.parameters(),
     max_iter=200,
     history_size=50,
     line_search_fn="strong_wolfe",
@@ -58,7 +64,7 @@ loss = Slope()
 def closure():
     """One evaluation of the loss and its gradient, on all systems at once."""
     optimizer.zero_grad()
-    value = loss(system, HamiltonianField(model, parameters), stretches)
+    value = loss(system, objective.field(network, parameters), stretches)
     value.backward()
     return value
 
@@ -75,7 +81,7 @@ start, parameters = system.draw(1, np.random.default_rng(7))
 true = system.trajectory(start, parameters, 300)[0]
 times = system.spacing * torch.arange(300.0)
 with torch.no_grad():
-    learned = RK4()(HamiltonianField(model, parameters), start, times)[0]
+    learned = RK4()(objective.field(network, parameters), start, times)[0]
 
 figure, (plane, errors) = plt.subplots(
     1, 2, figsize=(8.6, 4.1), layout="constrained", width_ratios=(1, 1.15)

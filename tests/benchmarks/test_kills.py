@@ -20,8 +20,15 @@ def script(monkeypatch):
     return module
 
 
-@pytest.mark.parametrize("whom", ["process", "parent"])
-@pytest.mark.parametrize("kind", ["Training", "Study"])
+@pytest.mark.parametrize(
+    ("kind", "whom"),
+    [
+        ("Training", "process"),
+        pytest.param("Training", "parent", marks=pytest.mark.slow),
+        pytest.param("Study", "process", marks=pytest.mark.slow),
+        ("Study", "parent"),
+    ],
+)
 def test_what_is_killed_goes_on_to_the_same_end(script, kind, whom):
     row = script.measure(getattr(script, kind), whom, 1, random.Random(3))
     assert (row["kills"], row["resumed_equal"]) == (1, 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.shapes import SHAPES, Patterns
+from tasks.sources.shapes import SHAPES, Patterns
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/shapes.py"
 

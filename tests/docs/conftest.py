@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.tasks.conftest import lie_attention, qm9_cache  # noqa: F401 (fixtures)
+from tests.tasks.conftest import lie_attention  # noqa: F401 (a fixture)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs"))
 
 
 @pytest.fixture
-def command_cache(qm9_cache):  # noqa: F811
+def command_cache(qm9_cache):
     return qm9_cache

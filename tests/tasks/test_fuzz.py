@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.cache import CACHE_VARIABLE
-from tasks.task_cli import TASKS
+from tasks.commands.catalog import TASKS
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/fuzz.py"
 

@@ -273,7 +273,7 @@ def test_compiles_without_a_break():
         ({"types": []}, "types: none are given"),
         ({"stacks": 3, "invariant": [Distance(), InverseDistance()]}, "3 stacks cannot be divided"),
         ({"hidden": 0}, "hidden: 0; accepted: 1 to"),
-        ({"out": "1x3o"}, r"irreps_out asks for type 3e, .* 4x0e\+4x1e\+4x2e"),
+        ({"out": "1x3o"}, r"out_features asks for type 3e, .* 4x0e\+4x1e\+4x2e"),
         ({"out": "1x1e", "group": E(3)}, r"type 1e, .* of parity"),
         ({"product": "fast"}, "product is one of 'fused', 'e3nn', 'cuequivariance'; got 'fast'"),
     ],

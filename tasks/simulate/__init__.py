@@ -1,0 +1,1 @@
+"""Trained models at work: calculators and molecular dynamics."""
