@@ -148,7 +148,7 @@ def summary(rows: list[Row]) -> list[Row]:
 def change(network: nn.Module, count: int, seed: int = 0) -> list[float]:
     """The largest change of a score of each cloud under a random element of SE(2)."""
     patterns = Patterns(repetitions=1)
-    clouds = patterns.draw(count, (9, seed))
+    clouds = patterns.sample(count, (9, seed))
     moved = move(clouds, "SE2", 12 * patterns.unit, np.random.default_rng(seed))
     changes = []
     for place in range(count):
@@ -315,7 +315,7 @@ def ceiling(clouds: int) -> None:
     started = processor_seconds()
     patterns = Patterns(scaled=False)
     data = Shapes(patterns, test_clouds=clouds)
-    drawn = data.draw("test")
+    drawn = data.sample("test")
     right, failed = [], 0
     for points, mask, counts in zip(*drawn, strict=True):
         guess = decode(patterns, points[mask])
@@ -357,7 +357,7 @@ def speed(width: int = 32, layers: int = 2, heads: int = 8, batch: int = 32) -> 
     torch.set_num_threads(1)
     rows: list[Row] = []
     for what, make_clouds in (
-        ("generate 10,000 clouds", partial(Patterns().draw, 10_000, 0)),
+        ("generate 10,000 clouds", partial(Patterns().sample, 10_000, 0)),
         ("generate and move them", lambda: Shapes(motion="SE2").moved("train", "SE2")),
     ):
         start, started = perf_counter(), processor_seconds()

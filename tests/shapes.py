@@ -119,7 +119,7 @@ SHAPES: Mapping[type, Mapping[str, Mapping[str, str]]] = {
     HamiltonianField: {"__call__": {"state": "batch 2 n d", RESULT: "batch 2 n d"}},
     Integrator: {"__call__": {"state": "batch 2 n d", RESULT: "batch times 2 n d"}},
 }
-"""By class, which stands for its subclasses, and method: the axes of arguments and of the result."""
+"""By class, which stands for its subclasses, and method: axes of the arguments and the result."""
 
 
 class ShapeError(AssertionError):

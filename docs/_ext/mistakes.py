@@ -294,7 +294,7 @@ MISTAKES: dict[str, str] = {
         shapes.Patterns(presence=0.0)
         shapes.Patterns(rotation=200.0)
         shapes.Patterns(noise=-1.0)
-        shapes.Patterns().draw(-1, 0)
+        shapes.Patterns().sample(-1, 0)
         shapes.Shapes(train_clouds=1_000_000_000)
         shapes.Shapes(train_clouds=0)
         shapes.Shapes(seed=-1)
@@ -309,7 +309,7 @@ MISTAKES: dict[str, str] = {
         shapes.Shapes(train_clouds=4, folder="clouds").moved("train", "D")
         ... next(Path("clouds").iterdir()).write_bytes(b"broken")
         ... shapes.Shapes(train_clouds=4, folder="clouds").moved("train", "D")
-        clouds = shapes.Patterns().draw(1, 0)
+        clouds = shapes.Patterns().sample(1, 0)
         ... shapes.move(clouds, "T2", -1.0, np.random.default_rng(0))
         $ lie-attention fit --config shapes/quick.yaml --model.network.group SE3
         NETWORK(in_features=1, out_features=4, unit=0.0)

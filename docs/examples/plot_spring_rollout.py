@@ -27,7 +27,7 @@ torch.set_default_dtype(torch.float64)
 
 system = Springs(points=300)
 rng = np.random.default_rng(0)
-start, parameters = system.draw(40, rng)
+start, parameters = system.sample(40, rng)
 whole = system.trajectory(start, parameters, 100)
 first = torch.from_numpy(rng.integers(0, 96, len(whole)))
 stretches = whole[torch.arange(len(whole))[:, None], first[:, None] + torch.arange(5)]
@@ -77,7 +77,7 @@ print(f"loss: {before:.1f} before, {closure().item():.1e} after")
 # A system that was not among them, over 300 points, three times as long as any stretch could
 # start.
 
-start, parameters = system.draw(1, np.random.default_rng(7))
+start, parameters = system.sample(1, np.random.default_rng(7))
 true = system.trajectory(start, parameters, 300)[0]
 times = system.spacing * torch.arange(300.0)
 with torch.no_grad():

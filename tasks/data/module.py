@@ -265,7 +265,9 @@ class CloudData(LightningDataModule, ABC):
         """Move this process's part of a batch; all draw, so that their number changes nothing."""
         assert self.augment is not None
         generator = torch.Generator(batch.points.device).manual_seed(seed)
-        linear, shift = RandomMotion(self.augment, self.shift).draw(count, generator, batch.points)
+        linear, shift = RandomMotion(self.augment, self.shift).sample(
+            count, generator, batch.points
+        )
         return self.move(batch, share.take(linear), None if shift is None else share.take(shift))
 
     def finished_batches(self) -> int:

@@ -25,7 +25,7 @@ class RandomMotion:
     group: LieGroup
     shift: float = 1.0
 
-    def draw(
+    def sample(
         self, count: int, generator: torch.Generator, like: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """Draw elements.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from liegroups.checks import check_count, check_number
+from liegroups.deprecation import RenamedMethods
 from tasks.systems.hamiltonian import HamiltonianField
 from tasks.systems.integrators import RK4
 
@@ -34,13 +35,15 @@ class Quantity(NamedTuple):
         return distance / scale.clamp(min=torch.finfo(scale.dtype).tiny)
 
 
-class System(ABC):
+class System(RenamedMethods, ABC):
     """A Hamiltonian system of particles, of which many copies are drawn and integrated.
 
     A state holds positions above momenta, ``(batch, 2, particles, dim)``; what stays the same
     along a trajectory, such as masses, are the parameters, ``(batch, particles, parameters)``.
     Subclasses are frozen dataclasses, so that their settings name them.
     """
+
+    renamed_methods: ClassVar[dict[str, str]] = {"draw": "sample"}
 
     separable: ClassVar[bool] = True
     """Whether the kinetic energy does not depend on the positions."""
@@ -79,7 +82,7 @@ class System(ABC):
         return self.particles
 
     @abstractmethod
-    def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def sample(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Random initial states and parameters, both float64."""
 
     @abstractmethod

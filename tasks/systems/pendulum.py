@@ -65,7 +65,7 @@ class PendulumChain(System):
     def scene_points(self) -> int:
         return self.particles + 1
 
-    def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def sample(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         shape = (count, self.particles)
         mass, length = 0.5 + rng.random(shape), 0.5 + 0.5 * rng.random(shape)
         parameters = torch.from_numpy(np.stack((mass, length), -1))

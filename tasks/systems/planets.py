@@ -65,7 +65,7 @@ class Planets(System):
     def dim(self) -> int:
         return 2
 
-    def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def sample(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         planets = (count, self.particles - 1)
         mass = np.concatenate((np.full((count, 1), 50.0), 0.1 + 4.4 * rng.random(planets)), 1)
         angle, distance = 2 * np.pi * rng.random(planets), 1 + 2 * rng.random(planets)

@@ -55,7 +55,7 @@ class Springs(System):
     def dim(self) -> int:
         return 2
 
-    def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def sample(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         mass = 0.1 + 3 * rng.random((count, self.particles))
         k = 5 * rng.random((count, self.particles))
         normal = torch.from_numpy(rng.standard_normal((count, 2, self.particles, 2)))

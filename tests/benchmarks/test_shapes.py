@@ -23,7 +23,7 @@ def script(monkeypatch):
 
 def test_patterns_far_apart_are_decoded(script):
     patterns = Patterns(translation=200.0, scaled=False, rotation=180.0)
-    for points, mask, counts in zip(*patterns.draw(40, seed=0), strict=True):
+    for points, mask, counts in zip(*patterns.sample(40, seed=0), strict=True):
         np.testing.assert_array_equal(script.decode(patterns, points[mask]), counts)
 
 

@@ -155,9 +155,9 @@ class Shapes(CloudData):
         return self.sizes[part]
 
     def values(self, part: str) -> npt.NDArray[np.float64]:
-        return self.draw(part).counts.astype(np.float64)
+        return self.sample(part).counts.astype(np.float64)
 
-    def draw(self, part: str, epoch: int = 0) -> Clouds:
+    def sample(self, part: str, epoch: int = 0) -> Clouds:
         """Draw a set as it is, before any motion.
 
         Args:
@@ -165,7 +165,7 @@ class Shapes(CloudData):
             epoch: Which set of the part; those of different epochs are independent.
         """
         seed = (self.seed, PARTS.index(part), epoch, 0)
-        return self.patterns.draw(self.sizes[part], seed)
+        return self.patterns.sample(self.sizes[part], seed)
 
     def moved(self, part: str, motion: Motion, epoch: int = 0) -> Clouds:
         """A set with its clouds moved.
@@ -215,7 +215,7 @@ class Shapes(CloudData):
         generator = np.random.default_rng(
             (self.seed, PARTS.index(part), epoch, 1 + MOTIONS.index(motion))
         )
-        return move(self.draw(part, epoch), motion, self.shift, generator)
+        return move(self.sample(part, epoch), motion, self.shift, generator)
 
 
 def sorted_distances(clouds: Clouds) -> Floats:

@@ -36,7 +36,7 @@ def move(clouds: Clouds, motion: Motion, shift: float, generator: np.random.Gene
 
     Example:
         >>> from tasks.sources.shapes import Patterns
-        >>> clouds = Patterns().draw(3, seed=0)
+        >>> clouds = Patterns().sample(3, seed=0)
         >>> moved = move(clouds, "SE2", 1.0, np.random.default_rng(0))
         >>> (moved.counts == clouds.counts).all()
         np.True_

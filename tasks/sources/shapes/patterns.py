@@ -10,12 +10,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, pi, sin
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from liegroups.checks import check_count, check_number
+from liegroups.deprecation import RenamedMethods
 
 Floats = npt.NDArray[np.float64]
 
@@ -57,7 +58,7 @@ class Clouds(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Patterns:
+class Patterns(RenamedMethods):
     """The law of a random cloud: which shapes, how many, where and how exact.
 
     A cloud has ``repetitions`` slots for each shape. Each slot holds its shape with probability
@@ -81,10 +82,12 @@ class Patterns:
 
     Example:
         >>> patterns = Patterns(shapes=("triangle", "L"), repetitions=1, presence=1.0)
-        >>> clouds = patterns.draw(5, seed=0)
+        >>> clouds = patterns.sample(5, seed=0)
         >>> clouds.points.shape, clouds.counts[0].tolist()
         ((5, 8, 2), [1, 1])
     """
+
+    renamed_methods: ClassVar[dict[str, str]] = {"draw": "sample"}
 
     shapes: Sequence[str] = tuple(SHAPES)
     repetitions: int = 2
@@ -135,7 +138,7 @@ class Patterns:
         reach = max(float(np.linalg.norm(corners, axis=1).max()) for corners in self.corners)
         return 1 / (self.translation / 2 + reach)
 
-    def draw(self, count: int, seed: int | Sequence[int] | np.random.SeedSequence) -> Clouds:
+    def sample(self, count: int, seed: int | Sequence[int] | np.random.SeedSequence) -> Clouds:
         """Draw clouds.
 
         Args:

@@ -196,8 +196,8 @@ def _check_symmetry(system: System, group: LieGroup | None) -> None:
     """Raise ValueError unless the energy of a system stays the same when a group moves it."""
     if group is None:
         return
-    state, parameters = system.draw(4, np.random.default_rng(0))
-    linear, shift = RandomMotion(group).draw(4, torch.Generator().manual_seed(0), state)
+    state, parameters = system.sample(4, np.random.default_rng(0))
+    linear, shift = RandomMotion(group).sample(4, torch.Generator().manual_seed(0), state)
     moved = state @ linear.mT[:, None]
     if shift is not None:
         moved[:, 0] += shift[:, None]

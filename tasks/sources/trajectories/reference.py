@@ -182,7 +182,7 @@ def _draw(
 ) -> tuple[Tensor, Tensor, np.random.Generator]:
     """Initial states and parameters of a block, and the randomness that goes on from there."""
     rng = np.random.default_rng((seed, _PARTS.index(part), number))
-    return *system.draw(BLOCK, rng), rng
+    return *system.sample(BLOCK, rng), rng
 
 
 def _first_steps(system: System, state: Tensor, parameters: Tensor) -> np.ndarray:

@@ -80,7 +80,7 @@ INVARIANT_UNDER = {"T2": ["T2"], "distances": ["T2", "SE2"], "frames": ["T2", "S
 
 
 def clouds(count=12, seed=0):
-    return Patterns().draw(count, seed)
+    return Patterns().sample(count, seed)
 
 
 def scores(network, made):
@@ -173,7 +173,7 @@ def test_a_second_copy_far_away_adds_to_the_sum_before_the_last_perceptron():
     torch.manual_seed(0)
     network = COUNTERS["distances"]().double().eval()
     network.head.summed = nn.Identity()
-    made = Patterns(("triangle", "L"), 1, 1.0).draw(3, seed=0)
+    made = Patterns(("triangle", "L"), 1, 1.0).sample(3, seed=0)
     double = made._replace(
         points=np.concatenate([made.points, made.points + 100.0], 1),
         mask=np.concatenate([made.mask, made.mask], 1),
@@ -364,7 +364,7 @@ def test_an_impossible_network_is_refused(make, words):
     ],
 )
 def test_a_wrong_setting_stops_before_any_cloud_is_drawn(run, monkeypatch, capsys, settings, words):
-    monkeypatch.setattr(Patterns, "draw", lambda *args: pytest.fail("clouds were drawn"))
+    monkeypatch.setattr(Patterns, "sample", lambda *args: pytest.fail("clouds were drawn"))
     with pytest.raises(SystemExit) as left:
         run("fit", "--config", QUICK, settings)
     assert left.value.code == 1

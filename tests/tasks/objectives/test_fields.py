@@ -109,7 +109,7 @@ ENERGIES = [name for name in FIELDS if name not in ("FC", "OGN")]
 
 
 def drawn(system, count=3, seed=0):
-    return system.draw(count, np.random.default_rng(seed))
+    return system.sample(count, np.random.default_rng(seed))
 
 
 def built(name, system=None, scale=1.0):

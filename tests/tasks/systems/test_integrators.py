@@ -20,7 +20,7 @@ TIMES = torch.linspace(0, 1, 21, dtype=torch.float64)
 
 def planets(count=4, seed=0):
     system = Planets()
-    state, parameters = system.draw(count, np.random.default_rng(seed))
+    state, parameters = system.sample(count, np.random.default_rng(seed))
     return system, state, HamiltonianField(system, parameters), parameters
 
 
@@ -49,7 +49,7 @@ def test_adaptive_follows_a_circle():
 
 def test_leapfrog_conserves_momenta_to_rounding_and_its_energy_does_not_drift():
     system = Springs()
-    state, parameters = system.draw(4, np.random.default_rng(0))
+    state, parameters = system.sample(4, np.random.default_rng(0))
     field = HamiltonianField(system, parameters)
     times = 0.01 * torch.arange(801, dtype=torch.float64)  # Many periods of the fast ones.
     with torch.no_grad():
@@ -91,7 +91,7 @@ def test_a_batch_is_integrated_like_its_systems_alone(integrator):
 def test_gradients_with_respect_to_the_start_and_the_parameters(integrator):
     """Against differences, through the derivatives of the energy: second derivatives."""
     system = Springs(particles=2)
-    state, parameters = system.draw(1, np.random.default_rng(0))
+    state, parameters = system.sample(1, np.random.default_rng(0))
     state.requires_grad_()
     parameters.requires_grad_()
     times = torch.tensor([0.0, 0.05, 0.1], dtype=torch.float64)
@@ -119,7 +119,7 @@ def test_fields_work_without_gradients(mode):
 @pytest.mark.parametrize("integrator", [RK4(), Leapfrog()], ids=repr)
 def test_a_step_too_large_is_reported_with_its_step_and_time(integrator):
     system = Springs()
-    state, parameters = system.draw(4, np.random.default_rng(0))
+    state, parameters = system.sample(4, np.random.default_rng(0))
     times = 3.0 * torch.arange(40, dtype=torch.float64)
     with pytest.raises(DivergenceError, match=r"step \d+ of 39, before time") as caught:
         integrator(HamiltonianField(system, parameters), state, times)
@@ -154,7 +154,7 @@ def test_adaptive_reports_a_singularity_with_its_time():
 
 def test_leapfrog_refuses_what_is_not_separable():
     system = PendulumChain()
-    state, parameters = system.draw(1, np.random.default_rng(0))
+    state, parameters = system.sample(1, np.random.default_rng(0))
     for field in (HamiltonianField(system, parameters), oscillator):
         with pytest.raises(ValueError, match="kinetic energy does not depend on the positions"):
             Leapfrog()(field, state, TIMES)

@@ -24,7 +24,7 @@ SYSTEMS = [
 
 
 def drawn(system, count=3, seed=0):
-    return system.draw(count, np.random.default_rng(seed))
+    return system.sample(count, np.random.default_rng(seed))
 
 
 @pytest.fixture(params=SYSTEMS, ids=repr)
@@ -303,8 +303,8 @@ def test_a_mass_of_zero_is_refused(system):
 
 def test_trajectories_of_a_system_that_draws_a_mass_of_zero_are_refused(tmp_path):
     class Massless(Springs):
-        def draw(self, count, rng):
-            state, parameters = super().draw(count, rng)
+        def sample(self, count, rng):
+            state, parameters = super().sample(count, rng)
             parameters[7, 3, 0] = 0
             return state, parameters
 

@@ -95,7 +95,7 @@ def test_a_recorded_step_has_the_gradients_of_autograd(monkeypatch, frozen):
 
 def stretches(count, seed):
     system = Springs(particles=3)
-    state, parameters = system.draw(count, np.random.default_rng(seed))
+    state, parameters = system.sample(count, np.random.default_rng(seed))
     given = {
         "features": parameters,
         "points": state[:, 0],

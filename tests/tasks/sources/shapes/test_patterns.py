@@ -25,12 +25,12 @@ LEVEL = 1e-3
 def alone(shape, **settings):
     """Clouds of one pattern each."""
     patterns = Patterns(shapes=(shape,), repetitions=1, presence=1.0, scaled=False, **settings)
-    return patterns.draw(MANY, seed=1).points
+    return patterns.sample(MANY, seed=1).points
 
 
 @pytest.mark.parametrize("presence", [0.1, 0.5, 0.9])
 def test_slots_are_filled_independently_given_that_not_all_are_empty(presence):
-    counts = Patterns(presence=presence).draw(MANY, seed=0).counts
+    counts = Patterns(presence=presence).sample(MANY, seed=0).counts
     slots, total = 8, counts.sum(1)
     weights = np.array(
         [comb(slots, k) * presence**k * (1 - presence) ** (slots - k) for k in range(slots + 1)]
@@ -49,14 +49,14 @@ def test_slots_are_filled_independently_given_that_not_all_are_empty(presence):
 
 
 def test_every_slot_is_filled_at_presence_one():
-    clouds = Patterns(presence=1.0).draw(50, seed=0)
+    clouds = Patterns(presence=1.0).sample(50, seed=0)
     assert (clouds.counts == 2).all()
     assert clouds.mask.all()
     assert clouds.points.shape == (50, 34, 2)
 
 
 def test_points_come_first_and_are_as_many_as_the_corners():
-    clouds = Patterns().draw(MANY, seed=2)
+    clouds = Patterns().sample(MANY, seed=2)
     corners = np.array([len(SHAPES[name]) for name in ("triangle", "square", "pentagon", "L")])
     np.testing.assert_array_equal(clouds.mask.sum(1), clouds.counts @ corners)
     np.testing.assert_array_equal(clouds.mask, np.sort(clouds.mask, axis=1)[:, ::-1])
@@ -98,7 +98,7 @@ def test_shifts_are_uniform_in_a_square():
 
 def test_noise_is_gaussian_and_independent_for_each_coordinate():
     noisy = Patterns(("L",), 1, 1.0, rotation=0.0, translation=0.0, noise=0.3, scaled=False)
-    points = noisy.draw(MANY, seed=3).points
+    points = noisy.sample(MANY, seed=3).points
     # Which corner a point is, is lost in the order: look at the mean over all five.
     mean = points.mean(1) - np.array(SHAPES["L"]).mean(0)
     for coordinate in mean.T:
@@ -114,7 +114,7 @@ def test_the_order_of_the_points_tells_nothing():
 
 def test_scaling_is_one_scalar_and_one_shift_into_the_unit_square():
     scaled, raw = Patterns(noise=0.0), Patterns(noise=0.0, scaled=False)
-    a, b = (patterns.draw(MANY, seed=5) for patterns in (scaled, raw))
+    a, b = (patterns.sample(MANY, seed=5) for patterns in (scaled, raw))
     np.testing.assert_allclose(
         a.points[a.mask], (b.points[b.mask] - scaled.center) * scaled.unit, atol=1e-12
     )
@@ -123,7 +123,7 @@ def test_scaling_is_one_scalar_and_one_shift_into_the_unit_square():
 
 
 def test_a_seed_gives_the_same_clouds_and_another_seed_others():
-    a, b, c = (Patterns().draw(20, seed) for seed in (0, 0, 1))
+    a, b, c = (Patterns().sample(20, seed) for seed in (0, 0, 1))
     for x, y in zip(a, b, strict=True):
         np.testing.assert_array_equal(x, y)
     assert not np.array_equal(a.points, c.points)
@@ -134,7 +134,7 @@ def test_a_seed_gives_the_same_clouds_and_another_seed_others():
 
 @pytest.mark.parametrize("motion", ["T2", "SE2"])
 def test_each_cloud_moves_as_one_rigid_body(motion):
-    clouds = Patterns().draw(200, seed=0)
+    clouds = Patterns().sample(200, seed=0)
     moved = move(clouds, motion, 0.7, np.random.default_rng(0))
     np.testing.assert_array_equal(moved.counts, clouds.counts)
     shifts, turns = [], []
@@ -166,8 +166,8 @@ def small(**settings):
 def test_no_cloud_of_one_part_is_in_another():
     # The public code draws its test set with the seed of its training set.
     data = small()
-    firsts = [data.draw(part).points[:20, 0] for part in ("train", "val", "test")]
-    fresh = data.draw("train", epoch=1).points[:20, 0]
+    firsts = [data.sample(part).points[:20, 0] for part in ("train", "val", "test")]
+    fresh = data.sample("train", epoch=1).points[:20, 0]
     together = np.concatenate([*firsts, fresh])
     assert len(np.unique(together, axis=0)) == len(together)
 
@@ -189,7 +189,7 @@ def test_a_folder_keeps_the_sets_as_they_were_drawn(tmp_path, monkeypatch):
     def redraw(*args):
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr(Patterns, "draw", redraw)
+    monkeypatch.setattr(Patterns, "sample", redraw)
     kept = small(folder=str(tmp_path)).moved("train", "SE2")
     for a, b in zip(drawn, kept, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -315,11 +315,11 @@ def test_an_impossible_law_is_refused(settings, words):
     ids=str,
 )
 def test_an_impossible_set_is_refused_before_it_is_drawn(settings, words, monkeypatch):
-    monkeypatch.setattr(Patterns, "draw", lambda *args: pytest.fail("clouds were drawn"))
+    monkeypatch.setattr(Patterns, "sample", lambda *args: pytest.fail("clouds were drawn"))
     with pytest.raises(ValueError, match=words):
         Shapes(**settings)
 
 
 def test_no_clouds_are_an_empty_set():
-    points, mask, counts = Patterns().draw(0, seed=0)
+    points, mask, counts = Patterns().sample(0, seed=0)
     assert (points.shape, mask.shape, counts.shape) == ((0, 34, 2), (0, 34), (0, 4))
