@@ -61,7 +61,7 @@ SHAPES: Mapping[type, Mapping[str, Mapping[str, str]]] = {
         "cocycle": {"g": GROUP, "x": POINTS},
     },
     Invariant: {"__call__": {RESULT: "... dim"}},
-    Sampler: {"__call__": {"points": "*batch points d", RESULT: "... count m m"}},
+    Sampler: {"__call__": {"points": "*batch points d", RESULT: "... m m"}},
     Network: {
         "forward": {
             "features": "batch points {self.in_features}",
