@@ -86,12 +86,14 @@ class Objective(nn.Module, ABC, Generic[D]):
         of_training: Settings that training alone depends on: a run may go on with others.
         free: Settings that say how something is computed and not what.
         needs_gradients: Whether predictions are made of derivatives with respect to the points.
+        sees_clouds: Whether the network takes the clouds of the data as they are.
     """
 
     criterion: ClassVar[str] = "mae"
     of_training: ClassVar[Collection[str]] = ()
     free: ClassVar[Collection[str]] = ()
     needs_gradients: ClassVar[bool] = False
+    sees_clouds: ClassVar[bool] = True
 
     def __init__(self, facts: Facts) -> None:
         super().__init__()

@@ -70,6 +70,7 @@ class HamiltonianDynamics(Objective[DynamicsData]):
     of_training: ClassVar[Collection[str]] = ("loss",)
     free: ClassVar[Collection[str]] = ("integrator",)
     needs_gradients: ClassVar[bool] = True
+    sees_clouds: ClassVar[bool] = False
 
     def __init__(
         self,

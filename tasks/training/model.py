@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -31,6 +32,8 @@ from tasks.runs.checkpoint import load_model
 from tasks.training.compiled import CompiledStep
 
 __all__ = ["Model", "NetworkMaker", "ObjectiveMaker"]
+
+logger = logging.getLogger(__name__)
 
 _FUSED = ("cpu", "cuda")  # Devices with a fused AdamW.
 _ITERATIONS = 20  # Of L-BFGS in one step of the trainer.
@@ -467,6 +470,8 @@ class Model(LightningModule):
 
         What is restored with the state of the optimizer are those that it had before.
         """
+        if self.trainer.global_step == 0 and self.objective.sees_clouds:
+            self._warn_if_blind()
         for config in self.trainer.lr_scheduler_configs:
             schedule = config.scheduler
             if not isinstance(schedule, torch.optim.lr_scheduler.LambdaLR):
@@ -478,6 +483,36 @@ class Model(LightningModule):
                 share = schedule.lr_lambdas[place](schedule.last_epoch)
                 schedule.base_lrs[place] = group["initial_lr"] = self.learning_rate
                 group["lr"] = self.learning_rate * share
+
+    @torch.no_grad()
+    def _warn_if_blind(self) -> None:
+        """Warn where the network tells none of some clouds from the others before training."""
+        data = self._data
+        rows = torch.from_numpy(data.rows("val")[:_MEASURED].astype(np.int64))
+        batch = data.clouds("val").batch(rows)
+        given = self.cast(
+            batch._replace(
+                **{
+                    name: part.to(self.device)
+                    for name, part in batch._asdict().items()
+                    if part is not None
+                }
+            )
+        )
+        was_training = self.network.training
+        # Not by a call, which would be compiled once more.
+        output = self.network.eval().forward(*given.inputs, edges=given.edges)
+        self.network.train(was_training)
+        size = float(output.square().mean().sqrt())
+        spread = float(output.std(0).max()) if len(output) > 1 else size
+        if size > 0 and spread < torch.finfo(output.dtype).eps ** 0.75 * size:
+            logger.warning(
+                "the network gives %d %s of the validation part one number, so nothing that it "
+                "sees tells them apart. Where points have no features but a constant, softmax "
+                "sees no places: give --model.network.normalizer Count or Linear.",
+                len(output),
+                data.noun,
+            )
 
     def configure_gradient_clipping(
         self,

@@ -12,7 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from attention import ContentOnly, LieTransformer, Linear, LinearLocation, Rotary, Sum
 from liegroups import (
+    SE2,
     SE3,
+    Distance,
     Frames,
     FullOrbit,
     Gaussian,
@@ -22,7 +24,9 @@ from liegroups import (
     TetrahedralGroup,
 )
 from tasks.data.statistics import Statistics
+from tasks.objectives import Counting
 from tasks.sources.qm9 import QM9
+from tasks.sources.shapes import Shapes
 from tasks.training import Model, WeightAverage
 
 DISTANCES = {
@@ -303,3 +307,16 @@ def test_a_compiled_network_is_one_graph_for_all_sizes(data, tmp_path, monkeypat
     torch.testing.assert_close(losses[True], losses[False], rtol=1e-4, atol=0)
     assert counters["stats"]["unique_graphs"] == 1
     assert not counters["graph_break"]
+
+
+@pytest.mark.parametrize("normalizer", [None, Linear()], ids=["softmax", "linear"])
+def test_a_network_that_tells_no_clouds_apart_is_noticed(tmp_path, caplog, normalizer):
+    """Softmax makes means of features, and the mean of a constant is the constant."""
+    data = Shapes(train_clouds=16, val_clouds=8, test_clouds=8, batch_size=16)
+    network = partial(LieTransformer, SE2(), invariant=Distance(), normalizer=normalizer, width=8)
+    model = Model(
+        partial(network, layers=1, heads=2), Counting, in_features=1, outputs=4, point_dim=2,
+        choices=3,
+    )  # fmt: skip
+    trainer(tmp_path, 1).fit(model, datamodule=data)
+    assert ("tells them apart" in caplog.text) == (normalizer is None)
