@@ -16,6 +16,7 @@ from jsonargparse._typehints import ActionTypeHint, is_subclass_spec
 from jsonargparse._util import NestedArg
 from pytorch_lightning.cli import LightningArgumentParser
 
+import tasks.runs.types  # noqa: F401 (it is for what it does)
 from tasks.errors import UserError
 from tasks.runs.loggers import LOGGERS
 

@@ -20,6 +20,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import instantiate_module
 from torch import Tensor
 
+import tasks.runs.types  # noqa: F401 (it is for what it does)
 from tasks.cache import write_atomic
 from tasks.errors import UserError
 from tasks.provenance import version

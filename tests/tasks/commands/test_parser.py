@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import pkgutil
+import sys
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +20,9 @@ from jsonargparse._typehints import (
     is_instance_factory_protocol,
 )
 
+import attention
+import liegroups
+import tasks
 from tasks.commands.catalog import TASKS
 from tasks.commands.main import main
 from tasks.commands.parser import CLASS_KEYS, Parser
@@ -283,3 +288,61 @@ def test_a_shipped_configuration_says_what_it_means(settings, config, way, value
     for part in way.split("."):
         found = found[part]
     assert found == value
+
+
+OWN_CLASSES = """
+from dataclasses import dataclass
+
+from liegroups import {base} as Base
+
+
+@dataclass(frozen=True)
+class Mine(Base):
+    size: int = 1
+    within: Base | None = None
+"""
+
+
+@pytest.mark.parametrize("base", ["LieGroup", "HomogeneousSpace", "Invariant", "Sampler", "SE2"])
+def test_settings_of_a_class_have_types_whatever_its_module_imports(base, monkeypatch, tmp_path):
+    """The names in the annotations of a base are those of the module of the base."""
+    from jsonargparse._parameter_resolvers import get_signature_parameters
+
+    (tmp_path / "own_classes.py").write_text(OWN_CLASSES.format(base=base))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_classes", raising=False)
+    mine = import_module("own_classes").Mine
+    found = {each.name: each.annotation for each in get_signature_parameters(mine)}
+    assert found["size"] is int
+    assert found["within"] == getattr(liegroups, base) | None
+
+
+def test_every_setting_of_every_class_of_ours_has_a_type():
+    from jsonargparse._parameter_resolvers import get_signature_parameters
+
+    for package in (liegroups, attention, tasks):
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if "triton" in info.name:
+                continue
+            try:
+                module = import_module(info.name)
+            except ImportError:  # It needs an extra that is not here.
+                continue
+            for name, kind in vars(module).items():
+                is_own = inspect.isclass(kind) and kind.__module__ == info.name
+                if is_own and not name.startswith("_") and not issubclass(kind, Exception):
+                    for setting in get_signature_parameters(kind):
+                        assert not isinstance(setting.annotation, str), (name, setting.name)
+
+
+def test_a_space_is_named_like_a_group(settings):
+    space = {"class_path": "EuclideanSpace", "init_args": {"group": "SE2"}}
+    network = {"class_path": "LieTransformer", "init_args": {"group": "SE2", "space": space}}
+    Path("a.yaml").write_text(yaml.safe_dump({"task": "shapes", "model": {"network": network}}))
+    found = settings("--config=a.yaml")["model"]["network"]["init_args"]["space"]
+    assert found["init_args"]["group"] == {"class_path": "liegroups.SE2"}
+    found = settings(
+        "--config=a.yaml", "--model.network.space=ConcentricSpheres",
+        "--model.network.space.group=SO2", "--model.network.group=SO2",
+    )["model"]["network"]["init_args"]["space"]  # fmt: skip
+    assert found["class_path"].endswith("ConcentricSpheres")
