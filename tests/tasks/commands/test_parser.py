@@ -45,6 +45,13 @@ NEEDED = {
 }
 """Values of settings that have no default."""
 
+GROUPS_OF_SPACES = {
+    "ConcentricSpheres": "liegroups.SO3",
+    "Coordinates": {"class_path": "liegroups.Trivial", "init_args": {"n": 3}},
+    "Sphere": "liegroups.SO3",
+}
+"""The groups of spaces that are not spaces of SE(3)."""
+
 FROM_THE_CALLER = {"outputs"}
 """Settings with a default that the model gives all the same."""
 
@@ -137,6 +144,8 @@ def spec(path, changed=False):
     settings = {
         p.name: NEEDED[p.name] for p in parameters if p.default is p.empty and p.name in NEEDED
     }
+    if (name := path.rpartition(".")[2]) in GROUPS_OF_SPACES:
+        settings["group"] = GROUPS_OF_SPACES[name]
     if changed:
         for name, value in own_defaults(path).items():
             if name in FROM_THE_CALLER:
