@@ -126,14 +126,14 @@ class MyNetwork(Network):
 
 
 def test_a_network_of_ones_own_is_named_and_has_settings(lie_attention, monkeypatch):
-    Path("my_package.py").write_text(OWN)
+    Path("networks_of_mine.py").write_text(OWN)
     monkeypatch.syspath_prepend(Path.cwd())
     lie_attention(
-        *("fit", "--task=qm9", "--model.network=my_package.MyNetwork", "--model.network.width=4"),
+        *("fit", "--task=qm9", "--model.network=networks_of_mine.MyNetwork", "--model.network.width=4"),
         *("--data.train_molecules=20", "--data.val_molecules=8", "--data.test_molecules=12"),
         *("--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--run", "own"),
     )
     metrics = json.loads(Path("own/metrics.json").read_text())
     assert metrics["network"] == "SE3-MyNetwork"
     assert metrics["equivariance/error"] < 1e-10
-    lie_attention("test", "--run", "own", "--trust", "my_package")
+    lie_attention("test", "--run", "own", "--trust", "networks_of_mine")
