@@ -129,7 +129,8 @@ def test_a_network_of_ones_own_is_named_and_has_settings(lie_attention, monkeypa
     Path("networks_of_mine.py").write_text(OWN)
     monkeypatch.syspath_prepend(Path.cwd())
     lie_attention(
-        *("fit", "--task=qm9", "--model.network=networks_of_mine.MyNetwork", "--model.network.width=4"),
+        *("fit", "--task=qm9", "--model.network=networks_of_mine.MyNetwork"),
+        "--model.network.width=4",
         *("--data.train_molecules=20", "--data.val_molecules=8", "--data.test_molecules=12"),
         *("--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--run", "own"),
     )
