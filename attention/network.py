@@ -35,7 +35,7 @@ from liegroups import (
 from liegroups.checks import DEPTH, check_count, check_length
 from liegroups.defaults import pose_invariant
 from liegroups.samplers.base import has_one_lift
-from liegroups.sees import Seeing
+from liegroups.sees import Seeing, includes
 
 
 class LieTransformer(Network):
@@ -167,12 +167,12 @@ class LieTransformer(Network):
         for module in self.modules():
             if isinstance(module, Seeing):
                 found |= module.sees
-        return found | self.invariant.sees if Sees.INVARIANTS in found else found
+        return found | self.invariant.sees if includes(found, Sees.INVARIANTS) else found
 
     @property
     def sees_lift(self) -> bool:
         """Whether the output depends on the elements over the points, or on the points alone."""
-        return Sees.ELEMENTS in self.sees
+        return includes(self.sees, Sees.ELEMENTS)
 
     @property
     def equivariance(self) -> Equivariance:
@@ -207,7 +207,7 @@ class LieTransformer(Network):
         neighborhood: Neighborhood
         if edges is not None:
             neighborhood = given_edges(edges, mask, *points.shape[:2]).between_lifts(lifts)
-        elif Sees.ELEMENTS in self.neighborhood.sees:
+        elif includes(self.neighborhood.sees, Sees.ELEMENTS):
             neighborhood = self.neighborhood(
                 self.space, flat, lifted_mask, generator=generator, fixed=fixed
             )

@@ -6,6 +6,8 @@ import warnings
 from enum import Flag, auto
 from typing import Any
 
+from liegroups.compiling import constant_when_compiled
+
 
 class Sees(Flag):
     """The parts of a pair of lifted points that a value depends on; ``|`` joins them.
@@ -38,6 +40,12 @@ _BOOLEANS = {  # The attributes that ``sees`` has replaced, where they are True 
     "sees_elements": (Sees.ELEMENTS, Sees.NOTHING),
     "sees_invariants": (Sees.INVARIANTS, Sees.NOTHING),
 }
+
+
+@constant_when_compiled  # Not every torch that we support can trace a flag.
+def includes(sees: Sees, part: Sees) -> bool:
+    """Whether what is seen has a part, for code that is compiled: ``part in sees``."""
+    return part in sees
 
 
 class Seeing:

@@ -16,6 +16,7 @@ from attention.geometry import Pairs
 from attention.kernels import Kernel
 from attention.normalizers import Normalizer
 from liegroups import Sees
+from liegroups.sees import includes
 
 BackendName = Literal["auto", "reference", "fused", "linear", "streaming", "triton"]
 
@@ -59,7 +60,7 @@ def choose_backend(
     large = logits * values.element_size() > _STORED_BYTES
     for candidate, wanted in {
         "linear": True,
-        "fused": Sees.INVARIANTS not in kernel.sees and not pairs.points_require_grad,
+        "fused": not includes(kernel.sees, Sees.INVARIANTS) and not pairs.points_require_grad,
         "triton": large and values.is_cuda,
         "streaming": large,
     }.items():

@@ -12,6 +12,7 @@ from attention.kernels import Kernel, Projections
 from attention.neighborhoods import DenseNeighborhood
 from attention.normalizers import Normalizer, Softmax
 from liegroups import Sees
+from liegroups.sees import includes
 
 
 class Fused(Backend):
@@ -51,7 +52,7 @@ class Fused(Backend):
             x.transpose(0, 1) for x in (projections.queries[0], projections.keys[0], values)
         )
         bias = None if neighborhood.mask is None else neighborhood.mask[:, None]
-        if Sees.INVARIANTS in kernel.sees:
+        if includes(kernel.sees, Sees.INVARIANTS):
             location = kernel.bias(pairs).transpose(0, 1)
             if bias is not None:
                 location = location.masked_fill(~bias, torch.finfo(location.dtype).min)

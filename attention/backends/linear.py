@@ -10,6 +10,7 @@ from attention.kernels import Kernel, Projections
 from attention.neighborhoods import DenseNeighborhood
 from attention.normalizers import Linear, Normalizer
 from liegroups import Sees
+from liegroups.sees import includes
 
 
 class LinearTime(Backend):
@@ -22,7 +23,7 @@ class LinearTime(Backend):
     def limitation(self, kernel: Kernel, normalizer: Normalizer, pairs: Pairs) -> str | None:
         if not isinstance(normalizer, Linear):
             return f"needs the normalizer Linear; got {normalizer}"
-        if not kernel.is_inner_product or Sees.INVARIANTS in kernel.sees:
+        if not kernel.is_inner_product or includes(kernel.sees, Sees.INVARIANTS):
             return (
                 "needs logits that are inner products and nothing more, such as ContentOnly with "
                 f"DotProduct or Rotary; got {type(kernel).__name__}"

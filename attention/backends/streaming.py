@@ -13,6 +13,7 @@ from attention.kernels import Kernel, Projections
 from attention.neighborhoods import DenseNeighborhood
 from attention.normalizers import Normalizer
 from liegroups import Lifted, Sees
+from liegroups.sees import includes
 
 
 class Streaming(Backend):
@@ -93,7 +94,7 @@ class Streaming(Backend):
 
     def _kept(self, kernel: Kernel, pairs: Pairs) -> Tensor | None:
         """The invariants of all pairs, if the kernel sees them and they are few enough."""
-        if Sees.INVARIANTS not in kernel.sees:
+        if not includes(kernel.sees, Sees.INVARIANTS):
             return None
         geometry, (batch, targets) = pairs.geometry, pairs.target.point.shape[:2]
         count = batch * targets * pairs.source.point.shape[1]

@@ -36,6 +36,7 @@ from liegroups import (
     Sees,
     Translation,
 )
+from liegroups.sees import includes
 from liegroups.spaces import EuclideanSpace
 
 if TYPE_CHECKING:
@@ -87,7 +88,11 @@ class Triton(Backend):
     ) -> Tensor:
         neighborhood = pairs.neighborhood
         assert isinstance(neighborhood, DenseNeighborhood)
-        layers = _layers(_location(kernel), _real(values)) if Sees.INVARIANTS in kernel.sees else ()
+        layers = (
+            _layers(_location(kernel), _real(values))
+            if includes(kernel.sees, Sees.INVARIANTS)
+            else ()
+        )
         problem = _Problem(pairs.geometry, normalizer, neighborhood.mask, len(layers))
         received: Tensor = _Attention.apply(
             problem,
@@ -108,7 +113,7 @@ def _location(kernel: Kernel) -> Location:
 
 def _hidden(kernel: Kernel) -> int:
     """Number of hidden units of a perceptron, 0 without one."""
-    location = _location(kernel) if Sees.INVARIANTS in kernel.sees else None
+    location = _location(kernel) if includes(kernel.sees, Sees.INVARIANTS) else None
     if isinstance(location, LocationMLP | SharedLocationMLP):
         return location.first.shape[1]
     return 0
@@ -122,7 +127,7 @@ def _unsupported_kernel(kernel: Kernel) -> str | None:
             "needs the kernel Sum or ContentOnly with a content that is an inner product, such as "
             f"DotProduct or Rotary, or LocationOnly; got {type(kernel).__name__}"
         )
-    if Sees.INVARIANTS not in kernel.sees:
+    if not includes(kernel.sees, Sees.INVARIANTS):
         return None
     location = _location(kernel)
     if type(location) not in (LinearLocation, LocationMLP, SharedLocationMLP):
@@ -143,7 +148,7 @@ def _unsupported_pairs(kernel: Kernel, normalizer: Normalizer, pairs: Pairs) -> 
     if not isinstance(neighborhood, DenseNeighborhood) or not neighborhood.is_of_whole_clouds:
         return "needs every point of a cloud as a neighbor, without a cut-off"
     space, invariant = pairs.geometry.space, pairs.geometry.invariant
-    if Sees.INVARIANTS in kernel.sees and _columns(space, invariant) is None:
+    if includes(kernel.sees, Sees.INVARIANTS) and _columns(space, invariant) is None:
         return (
             "needs Distance, InverseDistance or RelativePose under translations, alone or in "
             f"Concat or PerHead; got {invariant} on {space}"
