@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from attention.heads.base import Pooling
 from attention.neighborhoods import NeighborhoodRule
 from liegroups import Equivariance, HomogeneousSpace, Invariant
 
@@ -28,8 +28,9 @@ class Network(nn.Module, ABC):
         is_per_point: Whether the output is ``(batch, points, ...)``, not ``(batch, ...)``.
         neighborhood: The rule that chooses the neighbors of a point, in whose place ``edges`` can
             be given; None for a network without one.
-        pooling: How the output of a cloud comes of its points: ``mean``, or ``sum``, which grows
-            with the cloud; None where it comes in another way, or there is one for each point.
+        pooling: How the output of a cloud comes of its points: ``mean``, ``softmax``, or ``sum``,
+            which grows with the cloud; None where it comes in another way, or there is one for
+            each point.
         invariants: What the network sees of a pair, for its label.
 
     Example:
@@ -66,7 +67,7 @@ class Network(nn.Module, ABC):
     out_features: int
     is_per_point: bool
     neighborhood: NeighborhoodRule | None = None
-    pooling: Literal["mean", "sum"] | None = None
+    pooling: Pooling | None = None
     invariants: Sequence[Invariant] = ()
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from einops import rearrange, repeat
@@ -13,7 +12,7 @@ from attention.backends import BackendName
 from attention.block import AttentionBlock
 from attention.clouds import check_clouds
 from attention.geometry import Geometry, Pairs, full_precision
-from attention.heads import Head, InvariantHead
+from attention.heads import Head, InvariantHead, Pooling
 from attention.interface import Network
 from attention.kernels import Kernel, Sum
 from attention.neighborhoods import AllPairs, Neighborhood, NeighborhoodRule, given_edges
@@ -67,8 +66,8 @@ class LieTransformer(Network):
         neighborhood: Chooses the neighbors of each lifted point.
         head: Makes the output: ``InvariantHead``, ``PointHead``, ``RelativeVectorHead`` or
             ``FrameVectorHead``.
-        pooling: The pooling of the head, ``mean`` or ``sum``, where it has one to choose, as
-            ``InvariantHead`` has; its own when absent.
+        pooling: The pooling of the head, ``mean``, ``softmax`` or ``sum``, where it has one to
+            choose, as ``InvariantHead`` has; its own when absent.
         backend: The way to compute the attention: ``auto``, or a name of ``attention.BACKENDS``.
         unit: Length in the coordinates of the points that the network takes as 1, also in its
             vector outputs. Perceptrons of pairs see lengths from about a tenth to ten.
@@ -113,7 +112,7 @@ class LieTransformer(Network):
         normalizer: Normalizer | None = None,
         neighborhood: NeighborhoodRule = AllPairs(),  # noqa: B008 (immutable)
         head: Callable[[int, int, Geometry], Head] = InvariantHead,
-        pooling: Literal["mean", "sum"] | None = None,
+        pooling: Pooling | None = None,
         backend: BackendName = "auto",
         unit: float = 1.0,
     ) -> None:
@@ -233,7 +232,7 @@ def _make_head(
     width: int,
     out_features: int,
     geometry: Geometry,
-    pooling: Literal["mean", "sum"] | None,
+    pooling: Pooling | None,
 ) -> Head:
     if pooling is None:
         return maker(width, out_features, geometry)

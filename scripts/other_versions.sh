@@ -38,5 +38,5 @@ echo "The tests run with:"
 "$VENV/bin/python" -V
 "$VENV/bin/python" -m pip list --format freeze --disable-pip-version-check |
     grep -E '^(torch|numpy|scipy|e3nn|pytorch-lightning|hypothesis|pytest)='
-export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HYPOTHESIS_PROFILE=${HYPOTHESIS_PROFILE:-quick}
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HYPOTHESIS_PROFILE=${HYPOTHESIS_PROFILE:-default}
 exec "$VENV/bin/python" -m pytest -n "${WORKERS:-2}" "$@"

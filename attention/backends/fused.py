@@ -25,6 +25,8 @@ class Fused(Backend):
     """
 
     def limitation(self, kernel: Kernel, normalizer: Normalizer, pairs: Pairs) -> str | None:
+        if kernel.filter is not None:
+            return "does not filter values; got " + type(kernel).__name__
         if not isinstance(normalizer, Softmax):
             return f"needs the normalizer Softmax; got {normalizer}"
         if not kernel.is_inner_product:

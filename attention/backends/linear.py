@@ -21,6 +21,8 @@ class LinearTime(Backend):
     """
 
     def limitation(self, kernel: Kernel, normalizer: Normalizer, pairs: Pairs) -> str | None:
+        if kernel.filter is not None:
+            return "does not filter values; got " + type(kernel).__name__
         if not isinstance(normalizer, Linear):
             return f"needs the normalizer Linear; got {normalizer}"
         if not kernel.is_inner_product or includes(kernel.sees, Sees.INVARIANTS):

@@ -26,4 +26,7 @@ class Reference(Backend):
     ) -> Tensor:
         logits = kernel(pairs, projections)  # (heads, *pairs)
         weights = normalizer(pairs.neighborhood, logits)  # (heads, *pairs)
-        return pairs.neighborhood.push_forward(weights, values)
+        if kernel.filter is None:
+            return pairs.neighborhood.push_forward(weights, values)
+        features, coefficients = kernel.filter(pairs)
+        return pairs.neighborhood.convolve(weights, features, coefficients, values)

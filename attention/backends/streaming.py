@@ -50,6 +50,7 @@ class Streaming(Backend):
         values: Tensor,
     ) -> Tensor:
         neighborhood, parameters = pairs.neighborhood, dict(kernel.named_parameters())
+        in_filter = {n: n[7:] for n in parameters if n.startswith("filter.")}
         assert isinstance(neighborhood, DenseNeighborhood)
         mask, cutoff = neighborhood.mask, neighborhood.cutoff
         whole_clouds = mask is None or mask.shape[-2] == 1
@@ -75,7 +76,11 @@ class Streaming(Backend):
                 kernel, named, (part, Projections(tuple(queries), tuple(keys)))
             )
             normalized = normalizer(part.neighborhood, logits)
-            return (part.neighborhood.push_forward(normalized, sent),), ()
+            if kernel.filter is None:
+                return (part.neighborhood.push_forward(normalized, sent),), ()
+            of_filter = {short: named[name] for name, short in in_filter.items()}
+            features, coefficients = functional_call(kernel.filter, of_filter, (part,))
+            return (part.neighborhood.convolve(normalized, features, coefficients, sent),), ()
 
         sliced = [*pairs.target, *projections.queries]
         axes = [1, 1, *(2 for _ in projections.queries)]

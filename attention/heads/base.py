@@ -12,6 +12,9 @@ from liegroups import HomogeneousSpace, Sees
 from liegroups.affine import AffineGroup
 from liegroups.sees import Seeing
 
+Pooling = Literal["mean", "softmax", "sum"]
+"""How the output of a cloud comes of its points."""
+
 
 class Head(Seeing, nn.Module, ABC):
     """The last module of a network, from the features of the lifted points to the output.
@@ -24,12 +27,13 @@ class Head(Seeing, nn.Module, ABC):
     Attributes:
         sees: The parts of the lifted points that it looks at besides the features.
         is_per_point: Whether the output is ``(batch, points, ...)``, not ``(batch, ...)``.
-        pooling: How one output comes of those of the points: ``mean``, or ``sum``, which grows with
-            the cloud; None where it comes in another way, or there is one for each point.
+        pooling: How one output comes of those of the points: ``mean``, ``softmax``, or ``sum``,
+            which grows with the cloud; None where it comes in another way, or there is one for
+            each point.
     """
 
     sees: Sees = Sees.NOTHING
-    pooling: Literal["mean", "sum"] | None = None
+    pooling: Pooling | None = None
     is_per_point: bool = True
 
     def __init__(self, width: int, out_features: int, geometry: Geometry) -> None:

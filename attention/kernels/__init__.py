@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from attention.kernels.base import Kernel
 from attention.kernels.combination import ContentOnly, Joint, LocationOnly, Product, Sum
 from attention.kernels.content import ConcatenatedLinear, Content, DotProduct, Projections
+from attention.kernels.filtered import Convolution, Filtered
+from attention.kernels.filters import Filter, FilterMLP, LinearFilter
 from attention.kernels.location import (
     LinearLocation,
     Location,
@@ -20,9 +22,14 @@ __all__ = [
     "ConcatenatedLinear",
     "Content",
     "ContentOnly",
+    "Convolution",
     "DotProduct",
+    "Filter",
+    "FilterMLP",
+    "Filtered",
     "Joint",
     "Kernel",
+    "LinearFilter",
     "LinearLocation",
     "Location",
     "LocationMLP",

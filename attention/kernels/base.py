@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from attention.geometry import Geometry, Pairs
 from attention.kernels.content import Projections
+from attention.kernels.filters import Filter
 from liegroups import Lifted, Sees
 from liegroups.deprecation import RenamedMethods
 from liegroups.sees import Seeing
@@ -26,6 +27,8 @@ class Kernel(Seeing, RenamedMethods, nn.Module, ABC):
         geometry: The space and the invariant.
 
     Attributes:
+        filter: Multiplies the values of the sources, channel by channel, by a function of the
+            invariants; None where they are received as they are.
         sees: The parts of a pair that the logits depend on: the invariants, and the elements over
             the points where ``project`` looks at those.
         is_inner_product: Whether the logits are the inner products of ``queries[0]`` and
@@ -38,6 +41,7 @@ class Kernel(Seeing, RenamedMethods, nn.Module, ABC):
 
     def __init__(self, width: int, heads: int, geometry: Geometry) -> None:
         super().__init__()
+        self.filter: Filter | None = None
 
     @abstractmethod
     def project(self, features: Tensor, lifted: Lifted) -> Projections:
@@ -50,7 +54,7 @@ class Kernel(Seeing, RenamedMethods, nn.Module, ABC):
 
     @abstractmethod
     def forward(self, pairs: Pairs, projections: Projections) -> Tensor:
-        """Logits ``(heads, *pairs)``.
+        """Logits ``(heads, *pairs)``, or ``(1, *pairs)`` where the heads have the same.
 
         Args:
             pairs: The pairs.

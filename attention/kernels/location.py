@@ -34,7 +34,7 @@ class LinearLocation(Location):
     def __init__(self, head_mask: Tensor) -> None:
         super().__init__()
         self.register_buffer("head_mask", head_mask, persistent=False)
-        self.weight = nn.Parameter(_masked_uniform(head_mask))
+        self.weight = nn.Parameter(masked_uniform(head_mask))
         self.bias = nn.Parameter(torch.zeros(len(head_mask)))
 
     def forward(self, invariants: Tensor) -> Tensor:
@@ -93,13 +93,13 @@ class _Perceptrons(Location):
         mask = input_mask[:, None, :].clone(memory_format=torch.contiguous_format)
         self.register_buffer("input_mask", mask, persistent=False)
         full = torch.ones(1, dtype=torch.bool).expand(count, hidden, hidden)
-        first = _masked_uniform(self.input_mask.expand(-1, hidden, -1))
+        first = masked_uniform(self.input_mask.expand(-1, hidden, -1))
         self.first = nn.Parameter(_STEEPNESS * first)
         spread = _STEEPNESS**2
         self.first_bias = nn.Parameter(torch.empty(count, hidden).uniform_(-spread, spread))
-        self.second = nn.Parameter(_masked_uniform(full))
+        self.second = nn.Parameter(masked_uniform(full))
         self.second_bias = nn.Parameter(torch.zeros(count, hidden))
-        self.third = nn.Parameter(_masked_uniform(full[:, :1].expand(-1, outputs, -1)))
+        self.third = nn.Parameter(masked_uniform(full[:, :1].expand(-1, outputs, -1)))
         self.third_bias = nn.Parameter(torch.zeros(count, outputs))
 
     def forward(self, invariants: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ class SharedLocationMLP(_Perceptrons):
         super().__init__(head_mask[::share], outputs=share, hidden=hidden)
 
 
-def _masked_uniform(mask: Tensor) -> Tensor:
+def masked_uniform(mask: Tensor) -> Tensor:
     """Weights U(-b, b), b² = 3 / (number of inputs that the mask lets through): unit gain."""
     fan_in = mask.sum(-1, keepdim=True).clamp(min=1)
     return (2 * torch.rand(mask.shape) - 1) * (3 / fan_in).sqrt() * mask

@@ -177,3 +177,51 @@ class Neighborhood(RenamedMethods, ABC):
         """
         messages = weights[..., None] * self.pull_sources(values, 1)
         return self.sum_over_fibres(messages, values.shape[1])
+
+    def convolve(
+        self, weights: Tensor, features: Tensor, coefficients: Tensor, values: Tensor
+    ) -> Tensor:
+        """Sum over each fibre the values, weighed by heads and filtered by channels.
+
+        Each value is multiplied, channel by channel, by a filter of the pair: a linear form of
+        the features of the pair for each channel.
+
+        Args:
+            weights: ``(heads, *pairs)``, zero off the fibres that are not empty; or
+                ``(1, *pairs)`` where the heads have the same.
+            features: ``(features, *pairs)``.
+            coefficients: ``(features, heads · channels)``.
+            values: ``(heads, batch, sources, channels)``.
+
+        Returns:
+            ``(heads, batch, targets, channels)``, zeros for targets with an empty fibre.
+        """
+        features, coefficients = features.to(values.dtype), coefficients.to(values.dtype)
+        weights = weights.to(values.dtype)
+        by_heads: Tensor | None = weights
+        if len(weights) == 1:
+            features, by_heads = features * weights, None
+        merged = values.movedim(0, -2).flatten(-2)
+        received = self.sum_filtered(by_heads, features, coefficients, merged)
+        return received.unflatten(-1, (len(values), -1)).movedim(-2, 0)
+
+    def sum_filtered(
+        self, weights: Tensor | None, features: Tensor, coefficients: Tensor, values: Tensor
+    ) -> Tensor:
+        """Do what ``convolve`` says with the channels of all heads side by side.
+
+        Args:
+            weights: ``(heads, *pairs)``; None where all are one.
+            features: ``(features, *pairs)``.
+            coefficients: ``(features, width)``.
+            values: ``(batch, sources, width)``.
+
+        Returns:
+            ``(batch, targets, width)``.
+        """
+        filters = torch.einsum("k...,kc->...c", features, coefficients)
+        messages = filters * self.pull_sources(values)
+        if weights is not None:
+            heads = messages.unflatten(-1, (len(weights), -1))
+            messages = (heads * weights.movedim(0, -1)[..., None]).flatten(-2)
+        return self.sum_over_fibres(messages[None], len(values))[0]

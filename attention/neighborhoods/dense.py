@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from math import prod
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from attention.neighborhoods.base import Neighborhood
+from attention.neighborhoods.filtering import sum_filtered
+from liegroups.compiling import has_no_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +80,72 @@ class DenseNeighborhood(Neighborhood):
         if self.mask is None:
             return received
         return received.masked_fill(~self.mask.any(-1, keepdim=True), 0)
+
+    def sum_filtered(
+        self, weights: Tensor | None, features: Tensor, coefficients: Tensor, values: Tensor
+    ) -> Tensor:
+        if has_no_values():
+            received = super().sum_filtered(weights, features, coefficients, values)
+        else:
+            batch, targets, sources = features.shape[1:]
+            received = sum_filtered(
+                super().sum_filtered,
+                partial(_slices, (batch, targets, sources)),
+                targets,
+                weights,
+                features,
+                coefficients,
+                values,
+            )
+        if self.mask is None:
+            return received
+        return received.masked_fill(~self.mask.any(-1, keepdim=True), 0)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The pairs of some targets of some clouds: rows of one cloud, or all of several."""
+
+    clouds: slice
+    targets: slice
+    shape: tuple[int, int, int]
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    def of_pairs(self, x: Tensor) -> Tensor:
+        return x[:, self.clouds, self.targets].view(len(x), -1)
+
+    def multiply_targets(self, messages: Tensor, x: Tensor) -> None:
+        self._pairs(messages).mul_(x[self.clouds, self.targets, None])
+
+    def multiply_sources(self, messages: Tensor, x: Tensor) -> None:
+        self._pairs(messages).mul_(x[self.clouds, None])
+
+    def outer(self, target: Tensor, source: Tensor, messages: Tensor) -> None:
+        targets, sources = target[self.clouds, self.targets, None], source[self.clouds, None]
+        torch.mul(targets, sources, out=self._pairs(messages))
+
+    def add_to_targets(self, messages: Tensor, total: Tensor) -> None:
+        total[self.clouds, self.targets] += self._pairs(messages).sum(2)
+
+    def add_to_sources(self, messages: Tensor, total: Tensor) -> None:
+        total[self.clouds] += self._pairs(messages).sum(1)
+
+    def _pairs(self, messages: Tensor) -> Tensor:
+        return messages.view(*self.shape, messages.shape[-1])
+
+
+def _slices(shape: tuple[int, int, int], size: int) -> Iterator[_Block]:
+    """Blocks of pairs ``(batch, targets, sources)``, of at most ``size`` or of one target."""
+    batch, targets, sources = shape
+    rows = min(targets, max(1, size // max(1, sources)))
+    clouds = max(1, size // max(1, targets * sources)) if rows == targets else 1
+    for b in range(0, batch, clouds):
+        for n in range(0, targets, rows):
+            c, r = min(b + clouds, batch), min(n + rows, targets)
+            yield _Block(slice(b, c), slice(n, r), (c - b, r - n, sources))
 
 
 def _repeated(x: Tensor, lifts: int) -> Tensor:

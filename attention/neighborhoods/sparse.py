@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor
 
 from attention.neighborhoods.base import Neighborhood
+from attention.neighborhoods.filtering import sum_filtered
 from attention.neighborhoods.scatter import Package, scatter_max, scatter_sum
+from liegroups.compiling import has_no_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,52 @@ class SparseNeighborhood(Neighborhood):
         scatter = scatter_sum if how == "sum" else scatter_max
         reduced = scatter(values, self.target, self.targets, self.scatter)
         return reduced.index_select(1, self.target)
+
+    def sum_filtered(
+        self, weights: Tensor | None, features: Tensor, coefficients: Tensor, values: Tensor
+    ) -> Tensor:
+        plain = super().sum_filtered
+        if has_no_values():
+            return plain(weights, features, coefficients, values)
+        targets = self.targets // len(values)
+        return sum_filtered(plain, self._slices, targets, weights, features, coefficients, values)
+
+    def _slices(self, size: int) -> Iterator[_Edges]:
+        ends = zip(self.target.split(size), self.source.split(size), strict=True)
+        for number, (target, source) in enumerate(ends):
+            yield _Edges(slice(number * size, (number + 1) * size), target, source)
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """Some edges, from sources to targets."""
+
+    edges: slice
+    target: Tensor
+    source: Tensor
+
+    @property
+    def size(self) -> int:
+        return len(self.target)
+
+    def of_pairs(self, x: Tensor) -> Tensor:
+        return x[:, self.edges]
+
+    def multiply_targets(self, messages: Tensor, x: Tensor) -> None:
+        messages.mul_(x.flatten(0, 1).index_select(0, self.target))
+
+    def multiply_sources(self, messages: Tensor, x: Tensor) -> None:
+        messages.mul_(x.flatten(0, 1).index_select(0, self.source))
+
+    def outer(self, target: Tensor, source: Tensor, messages: Tensor) -> None:
+        torch.index_select(target.flatten(0, 1), 0, self.target, out=messages)
+        self.multiply_sources(messages, source)
+
+    def add_to_targets(self, messages: Tensor, total: Tensor) -> None:
+        total.view(-1, messages.shape[1]).index_add_(0, self.target, messages)
+
+    def add_to_sources(self, messages: Tensor, total: Tensor) -> None:
+        total.view(-1, messages.shape[1]).index_add_(0, self.source, messages)
 
 
 def given_edges(edges: Tensor, mask: Tensor | None, batch: int, points: int) -> SparseNeighborhood:

@@ -19,7 +19,7 @@ def check_pooling(pooling: str) -> None:
         raise ValueError(f"pooling is 'none', 'sum' or 'mean'; got {pooling!r}.")
 
 
-def pool(output: Tensor, mask: Tensor | None, pooling: Literal["sum", "mean"] | None) -> Tensor:
+def pool(output: Tensor, mask: Tensor | None, pooling: str | None) -> Tensor:
     """Pool over the points that exist.
 
     Args:

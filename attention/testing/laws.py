@@ -27,6 +27,10 @@ _TOLERANCE = 1e-9
 _SIZES = (6, 4)
 
 
+TRACES_ALL = (2, 13)
+"""The first torch whose compiler and exporter follow all that networks do."""
+
+
 class NotApplicable(Exception):
     """A law says nothing about a network; the message says why."""
 
@@ -239,9 +243,15 @@ def dtype_is_kept(network: Network, seed: int) -> None:
         require(bool(output.isfinite().all()), f"the output is not finite in {dtype}")
 
 
+def _check_tracing() -> None:
+    if tuple(map(int, torch.__version__.split(".")[:2])) < TRACES_ALL:
+        raise NotApplicable(f"torch {torch.__version__} cannot trace every lift and backend")
+
+
 @law
 def it_compiles(network: Network, seed: int) -> None:
     """``torch.compile(fullgraph=True)`` gives the same output and the same gradients."""
+    _check_tracing()
     _check_static(network)
     clouds = example_clouds(network, seed)
     torch.compiler.reset()
@@ -260,6 +270,7 @@ def it_compiles(network: Network, seed: int) -> None:
 @law
 def it_exports(network: Network, seed: int) -> None:
     """``torch.export`` gives a program with the same output."""
+    _check_tracing()
     _check_static(network)
     clouds = example_clouds(network, seed)
     with torch.no_grad():

@@ -74,7 +74,7 @@ class EnergiesAndForces(Objective[MD17]):
         self.energy_mean = self.energy_deviation = self.force_rms = 0.0
 
     def join(self, network: Network) -> None:
-        if network.pooling == "mean":
+        if network.pooling in ("mean", "softmax"):
             raise ValueError(
                 "model.network: it gives the mean over the atoms, but an energy is a sum over "
                 "them: give --model.network.pooling sum."

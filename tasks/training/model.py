@@ -30,6 +30,7 @@ from tasks.objectives.base import Facts, Figures, Objective, Prediction, Tested
 from tasks.objectives.regression import Regression
 from tasks.runs.checkpoint import load_model
 from tasks.training.compiled import CompiledStep
+from tasks.training.muon import Muon
 
 __all__ = ["Model", "NetworkMaker", "ObjectiveMaker"]
 
@@ -71,12 +72,13 @@ class Model(LightningModule):
             ``ChannelwiseTransformer`` or a ``Network`` of your own, with its settings.
         objective: What it is trained for: ``Regression``, ``EnergiesAndForces``, ``Counting``,
             ``HamiltonianDynamics`` or an ``Objective`` of your own, with its settings.
-        optimizer: ``adamw``, or ``lbfgs``: a quasi-Newton method, 20 iterations a step, each step
-            on all training clouds at once. Small networks end far lower with it, in double
-            precision (``--trainer.precision 64-true``).
-        learning_rate: Largest learning rate of AdamW.
-        weight_decay: Decoupled weight decay of AdamW.
-        warmup: Share of the training steps over which the learning rate of AdamW rises.
+        optimizer: ``adamw``; ``muon``, which learns more from each step and takes two to five times
+            the learning rate, see ``Muon``; or ``lbfgs``: a quasi-Newton method, 20 iterations a
+            step, each step on all training clouds at once. Small networks end far lower with it,
+            in double precision (``--trainer.precision 64-true``).
+        learning_rate: Largest learning rate of AdamW and Muon.
+        weight_decay: Decoupled weight decay of AdamW and Muon.
+        warmup: Share of the training steps over which the learning rate rises.
         compile: Whether to compile the network by ``torch.compile``, once for all sizes of a batch;
             where predictions are derivatives, the whole training step, see ``CompiledStep``. The
             first step then takes a minute or more. A compiled network does not check what it is
@@ -114,7 +116,7 @@ class Model(LightningModule):
         self,
         network: NetworkMaker,
         objective: ObjectiveMaker = Regression,
-        optimizer: Literal["adamw", "lbfgs"] = "adamw",
+        optimizer: Literal["adamw", "muon", "lbfgs"] = "adamw",
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
         warmup: float = 0.05,
@@ -434,9 +436,9 @@ class Model(LightningModule):
     # ---- the optimizer -----------------------------------------------------------------------
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with its schedule, or L-BFGS with a line search (Liu and Nocedal 1989).
+        """AdamW or Muon with a schedule, or L-BFGS with a line search (Liu and Nocedal 1989).
 
-        The learning rate of AdamW rises linearly, then falls along a cosine to zero.
+        The learning rate rises linearly, then falls along a cosine to zero.
         """
         if self.optimizer == "lbfgs":
             return torch.optim.LBFGS(
@@ -447,8 +449,9 @@ class Model(LightningModule):
                 tolerance_change=1e-15,
                 line_search_fn="strong_wolfe",
             )
-        optimizer = torch.optim.AdamW(
-            self.parameters(),
+        make: Any = Muon if self.optimizer == "muon" else torch.optim.AdamW
+        optimizer = make(
+            self if self.optimizer == "muon" else self.parameters(),
             lr=self.learning_rate,
             weight_decay=self.weight_decay,
             # One kernel for all weights. It cannot clip the scaled gradients of 16-mixed.

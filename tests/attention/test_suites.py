@@ -9,8 +9,11 @@ from attention import (
     AllPairs,
     ConcatenatedLinear,
     ContentOnly,
+    Convolution,
     Count,
     Exponential,
+    Filtered,
+    FilterMLP,
     FrameVectorHead,
     InvariantHead,
     Joint,
@@ -71,6 +74,9 @@ KERNELS = {
     "position": (RelativePosition, RelativePose()),
     "rotary": (partial(ContentOnly, content=Rotary), RelativePose()),
     "rotary_sum": (partial(Sum, content=Rotary), Distance()),
+    "convolution": (Convolution, RadialBasis(3.0)),
+    "perceptron_filter": (partial(Convolution, filter=FilterMLP), RelativePose()),
+    "filtered": (partial(Filtered, kernel=Product), [Distance(), RadialBasis(3.0)]),
 }
 NORMALIZERS = {
     "softmax": Softmax(),
@@ -114,6 +120,9 @@ for kernel, normalizer, layout in product(KERNELS, NORMALIZERS, LAYOUTS):
 TestReference = suite(backend="reference")
 TestStreaming = suite(backend="streaming")
 TestStreamingWithCutoff = suite(backend="streaming", neighborhood=Radius(2.0, layout="dense"))
+TestFilteredStreaming = suite(
+    kernel=partial(Filtered, kernel=Sum), invariant=RadialBasis(3.0), backend="streaming"
+)
 TestFused = suite(kernel=ContentOnly, backend="fused")
 TestFusedWithBias = suite(backend="fused")
 TestLinearTime = suite(kernel=KERNELS["rotary"][0], normalizer=Linear(), backend="linear")
@@ -137,6 +146,8 @@ TestRotaryOfScalings = suite(Sim(2), lift=Frames(), kernel=KERNELS["rotary"][0])
 TestNearestWithLifts = suite(SE3(), lift=Haar(2), neighborhood=Nearest(3))
 
 TestSums = suite(SE3(), invariant=Distance(), head=partial(InvariantHead, pooling="sum"))
+TestSoftmaxes = suite(SE3(), invariant=Distance(), pooling="softmax")
+TestSoftmaxesOfLifts = suite(SE3(), lift=Haar(2), pooling="softmax")
 TestPoints = suite(SE3(), invariant=Distance(), head=PointHead)
 TestRelativeVectors = suite(SE3(), invariant=Distance(), head=partial(RelativeVectorHead, heads=2))
 TestRelativeVectorsOfLifts = suite(

@@ -244,7 +244,9 @@ def test_every_law_has_a_broken_network():
 
 def test_a_law_passes_what_is_right():
     results = check_network(lambda: Broken(T3(), head=PointHead))
-    assert [r.name for r in results if r.passed is not True] == []
+    untraced = {"it_compiles", "it_exports"}  # By an older torch.
+    assert [r.name for r in results if r.passed is False] == []
+    assert {r.name for r in results if r.passed is None} <= untraced
 
 
 def test_a_law_passes_what_is_right_and_steerable():
