@@ -4,6 +4,7 @@
     python benchmarks/qm9.py profile [NETWORK]
     OMP_NUM_THREADS=1 python benchmarks/qm9.py precision [--steps 1500] [NETWORK ...]
     OMP_NUM_THREADS=1 python benchmarks/qm9.py compare [--seconds 180] [NETWORK ...]
+    OMP_NUM_THREADS=1 python benchmarks/qm9.py equal [--budgets 100 400] [--seeds 0 1] [NETWORK ...]
     OMP_NUM_THREADS=1 python benchmarks/qm9.py curve [--seconds 60] [NETWORK ...]
     python benchmarks/qm9.py train [--targets homo alpha ...] [--seconds 600] [NETWORK ...]
 
@@ -11,6 +12,8 @@
 - profile: where the time of a training step goes.
 - precision: the same steps in single and in half precision, of results/qm9/precision.json.
 - compare: networks on one target, each trained for the same time on all training molecules.
+- equal: networks and those of SchNetPack, each trained as suits it, for the same processor seconds
+  on all training molecules, of results/qm9/equal_cost.json.
 - curve: three networks on two targets, trained on 1,000, 3,000 and 10,000 molecules.
 - train: networks on any targets, of results/qm9/table.json. This is the one for a GPU: it needs
   torch, Lightning, einops and e3nn, stops after --call-seconds with a checkpoint, and goes on from
@@ -40,6 +43,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
+from itertools import product
 from pathlib import Path
 from time import monotonic, perf_counter, process_time
 from typing import Any
@@ -52,11 +56,14 @@ import torch
 sys.path.append(sys.path.pop(0))
 
 from _results import Row, read, stamped, write
+from _schnetpack import SchNetPack
 from torch import Tensor
 from torch.nn.functional import l1_loss
 
 from attention import (
+    AllPairs,
     ContentOnly,
+    Convolution,
     Count,
     LieTransformer,
     Linear,
@@ -154,6 +161,20 @@ NETWORKS: dict[str, NetworkMaker] = {
     "LieTransformer, 4 Haar lifts": partial(
         _SMALL, group=SE3(), invariant=RelativePose(), lift=Haar(4), kernel=_PRODUCT
     ),
+    "convolution": partial(
+        LieTransformer,
+        group=SE3(),
+        invariant=RadialBasis(5.0, Bessel(20)),
+        width=128,
+        layers=3,
+        kernel=Convolution,
+        normalizer=Linear(),
+        neighborhood=AllPairs(loops=False),
+    ),
+    "SchNet (SchNetPack)": partial(SchNetPack, "SchNet"),
+    "SchNet (SchNetPack), Muon": partial(SchNetPack, "SchNet"),
+    "PaiNN (SchNetPack)": partial(SchNetPack, "PaiNN"),
+    "PaiNN (SchNetPack), Muon": partial(SchNetPack, "PaiNN"),
     "steerable": partial(
         ChannelwiseTransformer,
         invariant=RadialBasis(5.0, Bessel(8)),
@@ -167,6 +188,15 @@ NETWORKS: dict[str, NetworkMaker] = {
 }
 """The networks by name. All but the exact ones see rotated molecules."""
 
+TRAINING: dict[str, dict[str, Any]] = {
+    "convolution": {"optimizer": "muon", "learning_rate": 4e-3, "batch_size": 64},
+    "SchNet (SchNetPack), Muon": {"optimizer": "muon", "learning_rate": 4e-3, "batch_size": 64},
+    "PaiNN (SchNetPack), Muon": {"optimizer": "muon", "learning_rate": 4e-3, "batch_size": 64},
+}
+"""How networks are trained where not by AdamW with a rate of 1e-3 in batches of 32."""
+
+EQUAL = ("convolution", "distances", "SchNet (SchNetPack)", "PaiNN (SchNetPack)")
+
 DEFAULT = "distances"
 """The network of tasks/configs/qm9/full.yaml."""
 
@@ -175,7 +205,8 @@ CURVE = ("distances", "T3", "frames")
 
 def make(network: str, target: str, **settings: Any) -> Model:
     """A network with random weights for a target."""
-    pooling = "mean" if target in INTENSIVE else "sum"
+    of_intensive = "softmax" if network == "convolution" else "mean"
+    pooling = of_intensive if target in INTENSIVE else "sum"
     return Model(
         partial(NETWORKS[network], pooling=pooling),
         in_features=QM9.in_features,
@@ -272,13 +303,19 @@ def trainer(settings: Namespace, steps: int, *callbacks: pl.Callback) -> pl.Trai
     )
 
 
-def data_of(settings: Namespace, target: str, molecules: int | None, augment: bool) -> QM9:
+def data_of(
+    settings: Namespace,
+    target: str,
+    molecules: int | None,
+    augment: bool,
+    batch_size: int | None = None,
+) -> QM9:
     return QM9(
         target,
         settings.split,
         train_molecules=molecules,
         test_molecules=settings.test_molecules,
-        batch_size=settings.batch_size,
+        batch_size=batch_size or settings.batch_size,
         augment=SO3() if augment else None,
         cache_dir=settings.cache_dir,
         seed=settings.seed,
@@ -299,9 +336,11 @@ def train(
 ) -> Row | None:
     """Train and test a network; None where the call is over before the training is."""
     pl.seed_everything(settings.seed, verbose=False)
-    model = make(network, target, learning_rate=settings.learning_rate, compile=settings.compile)
+    chosen = {"learning_rate": settings.learning_rate, **TRAINING.get(network, {})}
+    batch_size = chosen.pop("batch_size", settings.batch_size)
+    model = make(network, target, compile=settings.compile, **chosen)
     model.hparams.clear()  # A checkpoint then holds nothing but numbers, and is read as such.
-    data = data_of(settings, target, molecules, is_augmented(model))
+    data = data_of(settings, target, molecules, is_augmented(model), batch_size)
     name = f"{network}-{target}-{molecules or 'all'}".replace(", ", "-").replace(" ", "-")
     folder = Path(settings.folder)
     plan, path = folder / f"{name}.json", folder / f"{name}.ckpt"
@@ -334,8 +373,12 @@ def train(
         "equivariance": str(model.network.equivariance),
         "equivariance_error": invariance_error(model.network.cpu(), *clouds, group=SE3()),
         "parameters": sum(p.numel() for p in model.parameters()),
+        "optimizer": model.optimizer,
+        "learning_rate": model.learning_rate,
+        "batch_size": batch_size,
         "steps": steps,
         "seconds": round(spent["seconds"], 1),
+        "molecules_per_second": round(steps * batch_size / spent["seconds"]),
         "device": name_of(torch.device(settings.device)),
         "precision": settings.precision,
         "test_molecules": settings.test_molecules or split.test,
@@ -405,6 +448,32 @@ def compare(settings: Namespace) -> None:
         [(network, settings.targets[0], None) for network in settings.networks or NETWORKS],
         lambda row: row["mae"],
     )
+
+
+def equal(settings: Namespace) -> None:
+    name, folder = "qm9/equal_cost", settings.folder
+    end = monotonic() + settings.call_seconds
+    runs = product(settings.budgets, settings.seeds, settings.targets, settings.networks or EQUAL)
+    for settings.seconds, settings.seed, target, network in runs:
+        wanted = (network, target, settings.seconds, settings.seed)
+        keys = ("network", "target", "budget", "seed")
+        if any(tuple(row[key] for key in keys) == wanted for row in read(name)):
+            continue
+        settings.folder = f"{folder}/{settings.seconds:g}-{settings.seed}"
+        row = train(settings, network, target, None, end)
+        if row is None:
+            return
+        row = {"budget": settings.seconds, **row}
+        print(json.dumps(row), flush=True)
+        write(
+            name,
+            sorted(
+                [*read(name), stamped(row)],
+                key=lambda r: tuple(r[k] for k in keys[1:]) + (r["mae"],),
+            ),
+            "Each network trained for a budget of processor seconds of one core, on all training "
+            "molecules; the steps that fit in are measured first. SchNet and PaiNN are SchNetPack's.",
+        )
 
 
 def curve(settings: Namespace) -> None:
@@ -511,6 +580,7 @@ def main() -> None:
         "profile": profile,
         "precision": precision,
         "compare": compare,
+        "equal": equal,
         "curve": curve,
         "train": table,
     }
@@ -522,6 +592,8 @@ def main() -> None:
     add("--targets", nargs="+", choices=list(TARGETS))
     add("--split", default="lietransformer")
     add("--seconds", type=float, help="of training for each network")
+    add("--budgets", type=float, nargs="+", default=[100.0, 400.0], help="of equal, in seconds")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of equal")
     add("--steps", type=int, help="of training for each network, in place of seconds")
     add("--call-seconds", type=float, default=float("inf"), help="after which a call ends")
     add("--folder", default="runs/benchmark-qm9", help="of the checkpoints")

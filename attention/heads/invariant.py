@@ -41,9 +41,8 @@ class InvariantHead(Head):
     ) -> None:
         super().__init__(width, out_features, geometry)
         if pooling not in get_args(Pooling):
-            raise ValueError(
-                f"pooling is {' or '.join(map(repr, get_args(Pooling)))}; got {pooling!r}."
-            )
+            known = ", ".join(get_args(Pooling))
+            raise ValueError(f"pooling is one of {known}; got {pooling!r}.")
         self.pooling: Pooling = pooling
         self.pointwise = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU())
         self.pooled = nn.Sequential(
