@@ -469,10 +469,11 @@ def equal(settings: Namespace) -> None:
             name,
             sorted(
                 [*read(name), stamped(row)],
-                key=lambda r: tuple(r[k] for k in keys[1:]) + (r["mae"],),
+                key=lambda r: (*(r[key] for key in keys[1:]), r["mae"]),
             ),
             "Each network trained for a budget of processor seconds of one core, on all training "
-            "molecules; the steps that fit in are measured first. SchNet and PaiNN are SchNetPack's.",
+            "molecules; the steps that fit in are measured first. SchNet and PaiNN are those of "
+            "SchNetPack.",
         )
 
 
