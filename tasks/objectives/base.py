@@ -126,6 +126,9 @@ class Objective(nn.Module, ABC, Generic[D]):
 
     # ---- the data ----------------------------------------------------------------------------
 
+    def at(self, progress: float) -> None:
+        """Prepare for a step after a share of the training, from 0 to 1."""
+
     def learn_from(self, data: D) -> None:
         """Take what there is to know of the training part before training starts."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,16 +34,23 @@ class EnergiesAndForces(Objective[MD17]):
     square training force times 1 Å. The loss is
 
     .. math::
-        w_E \, \mathrm{mean}\!\left(\frac{\Delta E}{\sigma_E}\right)^2
-        + w_F \, \mathrm{mean}\!\left(\frac{\Delta F}{F_\mathrm{rms}}\right)^2
+        w_E \, \mathrm{mean}\!\left(\frac{\Delta E}{s}\right)^2
+        + w_F \, \mathrm{mean}\!\left(\frac{\Delta F}{F_\mathrm{rms}}\right)^2 .
 
-    with the deviation of the energies and the root mean square of the force components on the
-    training frames.
+    Errors of the energy are an atom's by default, :math:`s = N F_\mathrm{rms} \cdot 1` Å for N
+    atoms: the convention of NequIP and MACE, with energies in eV and forces in eV/Å. Both weights 1
+    are NequIP's; 1 and 100, then 1000 and 100, MACE's. In units of the deviation of the energies on
+    the training frames, the other choice of ``energies``, a weight of 1 is some hundred times as
+    much: few energies then make most of every gradient, and forces are learned badly.
 
     Args:
         facts: Facts of the data.
         energy_weight: Weight of the energy in the loss.
         force_weight: Weight of the forces in the loss.
+        energies: What an error of the energy is measured in: ``atoms``, or ``deviation``, as up to
+            version 0.1.
+        late_energy_weight: Weight of the energy in the second stage; None for no second stage.
+        late: Share of the training after which the second stage begins.
         scale: Factor on what the network gives. A sum over atoms of features of unit variance has
             forces ten times those of molecules, and a training that starts lower ends lower.
 
@@ -51,27 +58,48 @@ class EnergiesAndForces(Objective[MD17]):
         ValueError: If a number is out of range, or both weights are 0.
     """
 
-    of_training: ClassVar[Collection[str]] = ("energy_weight", "force_weight")
+    of_training: ClassVar[Collection[str]] = (
+        "energy_weight", "force_weight", "late_energy_weight", "late",
+    )  # fmt: skip
     needs_gradients: ClassVar[bool] = True
+    energy_weight: Tensor
 
     def __init__(
         self,
         facts: Facts,
         energy_weight: float = 1.0,
-        force_weight: float = 10.0,
+        force_weight: float = 1.0,
+        energies: Literal["atoms", "deviation"] = "atoms",
+        late_energy_weight: float | None = None,
+        late: float = 0.75,
         scale: float = 1.0,
     ) -> None:
         super().__init__(facts)
         check_number("energy_weight", energy_weight, least=0, most=_LARGEST_WEIGHT)
         check_number("force_weight", force_weight, least=0, most=_LARGEST_WEIGHT)
+        if late_energy_weight is not None:
+            check_number("late_energy_weight", late_energy_weight, least=0, most=_LARGEST_WEIGHT)
+        check_number("late", late, above=0, below=1)
         check_length("scale", scale)
+        if energies not in ("atoms", "deviation"):
+            raise ValueError(f"energies: {energies!r}; accepted: atoms or deviation.")
         if energy_weight == 0 and force_weight == 0:
             raise ValueError(
                 "energy_weight and force_weight: both 0; accepted: one of them above 0."
             )
-        self.energy_weight, self.force_weight, self.scale = energy_weight, force_weight, scale
+        self.force_weight, self.energies, self.scale = force_weight, energies, scale
+        self.weights_of_stages = energy_weight, late_energy_weight
+        self.late = late
+        # A tensor, since a compiled step takes numbers as they are when it is compiled.
+        self.register_buffer("energy_weight", torch.tensor(energy_weight), persistent=False)
         self.molecule: Molecule | None = None
         self.energy_mean = self.energy_deviation = self.force_rms = 0.0
+
+    def at(self, progress: float) -> None:
+        """Take the weights of the stage that a share of the training belongs to."""
+        first, second = self.weights_of_stages
+        is_late = second is not None and progress >= self.late
+        self.energy_weight.fill_(second if is_late else first)  # type: ignore[arg-type]
 
     def join(self, network: Network) -> None:
         if network.pooling in ("mean", "softmax"):
@@ -139,7 +167,12 @@ class EnergiesAndForces(Objective[MD17]):
             for each in self._energy_and_forces(network, batch, True, generator)
         )
         assert batch.point_targets is not None
-        of_energy = mse_loss(energy, self._centered(batch)) / self.energy_deviation**2
+        true = self._centered(batch)
+        if self.energies == "deviation":
+            of_energy = mse_loss(energy, true) / self.energy_deviation**2
+        else:
+            atoms = batch.points.shape[1] if batch.mask is None else batch.mask.sum(1)
+            of_energy = mse_loss(energy / atoms, true / atoms) / self.force_rms**2
         of_forces = mse_loss(forces, batch.point_targets) / self.force_rms**2
         loss = self.energy_weight * of_energy + self.force_weight * of_forces
         return loss, (energy.detach(), forces.detach())

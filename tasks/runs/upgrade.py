@@ -161,6 +161,9 @@ def _of_qm9(model: Settings) -> None:
     model["objective"] = {"class_path": "tasks.objectives.Regression"}
 
 
+_OLD_WEIGHTS: Final = {"energies": "deviation", "energy_weight": 1.0, "force_weight": 10.0}
+
+
 def _of_md17(model: Settings) -> None:
     kind, settings = _split(model.pop("network"))
     if "invariant" in model:
@@ -173,7 +176,7 @@ def _of_md17(model: Settings) -> None:
     scale = {"scale": 0.1} if kind == "SteerableEnergy" else {}
     model["objective"] = {
         "class_path": "tasks.objectives.EnergiesAndForces",
-        "init_args": {**weights, **scale},
+        "init_args": {**_OLD_WEIGHTS, **weights, **scale},
     }
 
 

@@ -52,6 +52,8 @@ class CompiledStep:
         both = nn.ModuleList((self.network, self.objective))
         weights = [w for w in both.parameters() if w.requires_grad]
         every = {name: w.detach() for name, w in both.named_parameters()}
+        # What the objective changes while it trains; the buffers of a network are constants.
+        every |= {f"1.{name}": x for name, x in self.objective.named_buffers()}
         given = {
             name: part.contiguous()
             for name, part in batch._asdict().items()
@@ -72,7 +74,9 @@ class CompiledStep:
 
         def derivatives(weights: dict[str, Tensor], given: dict[str, Tensor]) -> list[Tensor]:
             with torch.enable_grad():
-                used = {f"both.{n}": w.detach().requires_grad_() for n, w in weights.items()}
+                used = {f"both.{n}": w.detach() for n, w in weights.items()}
+                for name in learned:
+                    used[f"both.{name}"].requires_grad_()
                 loss, *prediction = torch.func.functional_call(step, used, (given,))
                 by = [used[f"both.{name}"] for name in learned]
                 gradients = grad(loss, by, allow_unused=True, materialize_grads=True)

@@ -141,6 +141,7 @@ class Model(LightningModule):
         made.join(self.network)
         self.is_trained = self.centered = False
         self.metrics = nn.ModuleDict()
+        self._steps = 1
         self._step: CompiledStep | None = None
         self._tested: list[Tested] = []
         self._measured: Clouds | None = None
@@ -159,6 +160,7 @@ class Model(LightningModule):
 
     def training_step(self, batch: Clouds) -> Tensor:
         """The loss of the objective."""
+        self.objective.at(self.trainer.global_step / self._steps)
         batch = self.cast(batch)
         if self._step is not None:
             loss, prediction = self._step(batch)
@@ -473,6 +475,7 @@ class Model(LightningModule):
 
         What is restored with the state of the optimizer are those that it had before.
         """
+        self._steps = self._total_steps()
         if self.trainer.global_step == 0 and self.objective.sees_clouds:
             self._warn_if_blind()
         for config in self.trainer.lr_scheduler_configs:

@@ -18,13 +18,18 @@ _ROOT_MEAN_SQUARE = 0.2  # Of a step of AdamW, in units of its learning rate.
 
 
 def hidden_matrices(module: nn.Module) -> list[Tensor]:
-    """The weights of linear layers with at least 32 inputs and 32 outputs.
+    """The weights that are matrices of at least 32 rows and 32 columns, without embeddings.
 
-    Embeddings of a few features and readouts of a few numbers are not among them, nor are biases,
-    norms, filters and the weights of tensor products.
+    Maps of a few features and readouts of a few numbers are not among them, nor are biases, norms
+    and filters.
     """
-    linear = (layer for layer in module.modules() if isinstance(layer, nn.Linear))
-    return [layer.weight for layer in linear if min(layer.weight.shape) >= _LEAST]
+    return [
+        weight
+        for part in module.modules()
+        if not isinstance(part, nn.Embedding)
+        for weight in part.parameters(recurse=False)
+        if weight.ndim == 2 and min(weight.shape) >= _LEAST
+    ]
 
 
 class Muon(torch.optim.AdamW):

@@ -14,6 +14,7 @@ from attention.steerable import ChannelwiseTransformer, SteerableTransformer
 from liegroups import SE3, Distance, E, Equivariance, InverseDistance, RadialBasis
 from tasks.data.clouds import one_hot
 from tasks.objectives import EnergiesAndForces
+from tasks.objectives.base import Facts
 from tasks.objectives.gradients import energy_and_forces, energy_of, symmetry_errors
 from tasks.sources.md17 import ELEMENTS, MD17, Springs
 from tasks.training import Model, WeightAverage
@@ -238,17 +239,49 @@ def test_a_short_training_lowers_both_errors(data, tmp_path):
     assert after["test/mae_constant"] == pytest.approx(np.abs(forces).mean())
 
 
-def test_the_loss_is_in_units_of_the_training_frames(data):
-    learner = trained(data, energy_weight=2.0, force_weight=3.0).eval()
+@pytest.mark.parametrize("energies", ["atoms", "deviation"])
+def test_the_loss_is_in_units_of_the_training_frames(data, energies):
+    learner = trained(data, energy_weight=2.0, force_weight=3.0, energies=energies).eval()
     frames, rows = Springs().load("ethanol"), data.split.train
     batch = next(iter(data.train_dataloader()))
     energy, forces = learner(batch)
-    deviation = frames.energies[rows].std()
+    size = np.sqrt(np.square(frames.forces[rows]).mean())
+    atoms = len(frames.charges)
+    unit = {"atoms": atoms * size, "deviation": frames.energies[rows].std()}[energies]
     of_energy = energy.double() - (batch.targets[:, 0] - frames.energies[rows].mean())
-    of_forces = (forces - batch.point_targets) / np.sqrt(np.square(frames.forces[rows]).mean())
-    expected = 2 * (of_energy / deviation).square().mean() + 3 * of_forces.square().mean()
+    of_forces = (forces - batch.point_targets) / size
+    expected = 2 * (of_energy / unit).square().mean() + 3 * of_forces.square().mean()
     loss, _ = learner.objective.loss(learner.network, batch)
     assert float(loss) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_the_second_stage_has_another_weight_of_the_energy(data):
+    learner = trained(data, energy_weight=2.0, late_energy_weight=5.0, late=0.5).eval()
+    objective, batch = learner.objective, next(iter(data.train_dataloader()))
+
+    def loss(progress):
+        objective.at(progress)
+        return float(objective.loss(learner.network, batch)[0])
+
+    first, second = loss(0.49), loss(0.5)
+    energy, _ = learner(batch)
+    error = (energy.double() - objective._centered(batch)) / 9 / objective.force_rms
+    assert second - first == pytest.approx(3 * float(error.square().mean()), rel=1e-3)
+    assert loss(0.0) == first
+    assert loss(0.99) == second
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"energies": "molecules"}, "energies: 'molecules'; accepted: atoms or deviation"),
+        ({"late": 1.0}, "late: 1.0"),
+        ({"late_energy_weight": -1.0}, "late_energy_weight: -1.0"),
+    ],
+)
+def test_settings_of_the_loss_that_cannot_be(settings, words):
+    with pytest.raises(ValueError, match=words):
+        EnergiesAndForces(Facts(12, 1), **settings)
 
 
 def test_a_mean_over_the_atoms_is_refused():

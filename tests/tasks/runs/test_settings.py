@@ -249,7 +249,7 @@ def test_weights_that_are_not_finite_are_not_saved(monkeypatch, capsys, interrup
     assert "not finite" in printed.out + printed.err
     for path in Path("a/checkpoints").iterdir():
         saved = torch.load(path, weights_only=True)
-        assert saved["epoch"] == 1
+        assert saved["epoch"] == 1 or (path.name != "last.ckpt" and saved["epoch"] < 1)
         assert all(weight.isfinite().all() for weight in saved["state_dict"].values())
 
 
