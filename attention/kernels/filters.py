@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from attention.geometry import Pairs
-from attention.kernels.location import masked_uniform
+from attention.kernels.location import STEEPNESS, masked_uniform
 from liegroups.checks import check_count
+
+_GAIN = 0.4  # So that a sum over some ten neighbors begins at about unit size.
 
 
 class Filter(nn.Module, ABC):
@@ -53,7 +55,7 @@ class LinearFilter(Filter):
         super().__init__(head_mask, width)
         mask = _channel_mask(head_mask, width)
         self.register_buffer("channel_mask", mask, persistent=False)
-        self.weight = nn.Parameter(masked_uniform(mask))
+        self.weight = nn.Parameter(_GAIN * masked_uniform(mask))
 
     def forward(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
         return pairs.invariants, (self.weight * self.channel_mask).T
@@ -62,8 +64,9 @@ class LinearFilter(Filter):
 class FilterMLP(Filter):
     """A perceptron of the invariants with one hidden layer and an output for each channel.
 
-    Heads that see the same invariants share the hidden layer. Unlike a linear form it needs no
-    basis; and it need not vanish where that does.
+    Heads that see the same invariants share the hidden layer, which starts steep, as that of
+    ``LocationMLP`` does. Unlike a linear form it needs no basis; and it need not vanish where that
+    does.
 
     Args:
         head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
@@ -89,9 +92,10 @@ class FilterMLP(Filter):
         own = which[:, None] == torch.arange(len(seen)).repeat_interleave(hidden)
         mask = _channel_mask(own, width)
         self.register_buffer("channel_mask", mask, persistent=False)
-        self.first = nn.Parameter(masked_uniform(inputs))
-        self.first_bias = nn.Parameter(torch.zeros(len(inputs)).uniform_(-1, 1))
-        self.second = nn.Parameter(masked_uniform(mask))
+        self.first = nn.Parameter(STEEPNESS * masked_uniform(inputs))
+        spread = STEEPNESS**2
+        self.first_bias = nn.Parameter(torch.empty(len(inputs)).uniform_(-spread, spread))
+        self.second = nn.Parameter(_GAIN / STEEPNESS * masked_uniform(mask))
 
     def forward(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
         return pairs.map_invariants(self._hidden), (self.second * self.channel_mask).T

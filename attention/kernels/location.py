@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from attention.kernels.pairwise_mlp import pairwise_mlp
 from liegroups.checks import check_count
 
-_STEEPNESS = 3.0
+STEEPNESS = 3.0
 
 
 class Location(nn.Module, ABC):
@@ -94,8 +94,8 @@ class _Perceptrons(Location):
         self.register_buffer("input_mask", mask, persistent=False)
         full = torch.ones(1, dtype=torch.bool).expand(count, hidden, hidden)
         first = masked_uniform(self.input_mask.expand(-1, hidden, -1))
-        self.first = nn.Parameter(_STEEPNESS * first)
-        spread = _STEEPNESS**2
+        self.first = nn.Parameter(STEEPNESS * first)
+        spread = STEEPNESS**2
         self.first_bias = nn.Parameter(torch.empty(count, hidden).uniform_(-spread, spread))
         self.second = nn.Parameter(masked_uniform(full))
         self.second_bias = nn.Parameter(torch.zeros(count, hidden))
