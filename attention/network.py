@@ -9,13 +9,19 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from attention.backends import BackendName
-from attention.block import AttentionBlock
+from attention.block import AttentionBlock, SeparableBlock
 from attention.clouds import check_clouds
 from attention.geometry import Geometry, Pairs, full_precision
 from attention.heads import Head, InvariantHead, Pooling
 from attention.interface import Network
 from attention.kernels import Kernel, Sum
-from attention.neighborhoods import AllPairs, Neighborhood, NeighborhoodRule, given_edges
+from attention.neighborhoods import (
+    AllPairs,
+    DenseNeighborhood,
+    Neighborhood,
+    NeighborhoodRule,
+    given_edges,
+)
 from attention.normalizers import Normalizer
 from liegroups import (
     Concat,
@@ -71,9 +77,13 @@ class LieTransformer(Network):
         backend: The way to compute the attention: ``auto``, or a name of ``attention.BACKENDS``.
         unit: Length in the coordinates of the points that the network takes as 1, also in its
             vector outputs. Perceptrons of pairs see lengths from about a tenth to ten.
+        separable: Attend between points at the same place of the fibre alone, and then within the
+            fibre over each point, see ``SeparableBlock``: time linear in the number of lifts, where
+            all pairs of lifts take its square. For spaces with translations.
 
     Raises:
-        ValueError: If the space does not have the invariant, or the sizes do not fit.
+        ValueError: If the space does not have the invariant, the sizes do not fit, or the space or
+            the head does not go with ``separable``.
 
     Reference:
         Hutchinson et al. 2021, LieTransformer: Equivariant Self-Attention for Lie Groups.
@@ -115,6 +125,7 @@ class LieTransformer(Network):
         pooling: Pooling | None = None,
         backend: BackendName = "auto",
         unit: float = 1.0,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         check_count("in_features", in_features)
@@ -152,11 +163,14 @@ class LieTransformer(Network):
         labels = self.space.orbit_label_dim
         self._has_labels = labels > 0
         self.embedding = nn.Linear(in_features + labels, width)
+        self.separable = separable
+        block = SeparableBlock if separable else AttentionBlock
         self.blocks = nn.ModuleList(
-            AttentionBlock(width, heads, self.geometry, kernel, normalizer, backend)
-            for _ in range(layers)
+            block(width, heads, self.geometry, kernel, normalizer, backend) for _ in range(layers)
         )
         self.head = _make_head(head, width, out_features, self.geometry, pooling)
+        if separable:
+            _check_separable(self.space, self.head)
         self.is_per_point, self.pooling = self.head.is_per_point, self.head.pooling
 
     @property
@@ -203,6 +217,13 @@ class LieTransformer(Network):
             rearrange(lifted.point, "b n k d -> b (n k) d"),
         )
         lifted_mask = None if mask is None else repeat(mask, "b n -> b (n k)", k=lifts)
+        if self._has_labels:
+            features = torch.cat((features, self.space.orbit_label(points)), -1)
+        embedded = self.embedding(features)
+        if self.separable:
+            hidden = self._separately(lifted, embedded, mask, edges, generator, fixed)
+            alone = Pairs(self.geometry, DenseNeighborhood(), flat)
+            return self.head(hidden, alone, lifted_mask, lifts)
         neighborhood: Neighborhood
         if edges is not None:
             neighborhood = given_edges(edges, mask, *points.shape[:2]).between_lifts(lifts)
@@ -216,12 +237,59 @@ class LieTransformer(Network):
                 self.space, below, mask, generator=generator, fixed=fixed
             ).between_lifts(lifts)
         pairs = Pairs(self.geometry, neighborhood, flat)
-        if self._has_labels:
-            features = torch.cat((features, self.space.orbit_label(points)), -1)
-        hidden = repeat(self.embedding(features), "b n c -> b (n k) c", k=lifts)
+        hidden = repeat(embedded, "b n c -> b (n k) c", k=lifts)
         for block in self.blocks:
             hidden = block(pairs, hidden)
         return self.head(hidden, pairs, lifted_mask, lifts)
+
+    def _separately(
+        self,
+        lifted: Lifted,
+        embedded: Tensor,
+        mask: Tensor | None,
+        edges: Tensor | None,
+        generator: torch.Generator | None,
+        fixed: bool,
+    ) -> Tensor:
+        """The blocks, between points at the same place of the fibre, then within each fibre.
+
+        Args:
+            lifted: Elements and points ``(batch, points, lifts, ...)``.
+            embedded: ``(batch, points, width)``.
+            mask: Booleans ``(batch, points)``, or None.
+            edges: Pairs of neighbors that are given, or None.
+            generator: Source of randomness for the neighbors.
+            fixed: Whether to draw no neighbors.
+
+        Returns:
+            ``(batch, points · lifts, width)``.
+        """
+        batch, points, lifts = lifted.element.shape[:3]
+        layers = Lifted(
+            rearrange(lifted.element, "b n k i j -> (b k) n i j"),
+            rearrange(lifted.point, "b n k d -> (b k) n d"),
+        )
+        mask_of_layers = None if mask is None else mask.repeat_interleave(lifts, 0)
+        neighborhood: Neighborhood
+        if edges is None:
+            neighborhood = self.neighborhood(
+                self.space, layers, mask_of_layers, generator=generator, fixed=fixed
+            )
+        else:
+            cloud, place = edges // points, edges % points
+            layer = torch.arange(lifts, device=edges.device)
+            copies = ((cloud[..., None] * lifts + layer) * points + place[..., None]).flatten(1)
+            neighborhood = given_edges(copies, mask_of_layers, batch * lifts, points)
+        between = Pairs(self.geometry, neighborhood, layers)
+        within = Pairs(
+            self.geometry,
+            DenseNeighborhood(),
+            Lifted(lifted.element.flatten(0, 1), lifted.point.flatten(0, 1)),
+        )
+        hidden = embedded.repeat_interleave(lifts, 0)
+        for block in self.blocks:
+            hidden = block(between, within, hidden)
+        return rearrange(hidden, "(b k) n c -> b (n k) c", k=lifts)
 
     def move(self, g: Tensor, output: Tensor) -> Tensor:
         return self.head.move(self.space, g, output)
@@ -242,6 +310,20 @@ def _make_head(
         if "pooling" not in str(error):
             raise
         raise ValueError(f"pooling: {pooling}; the head has none to choose: {error}.") from error
+
+
+def _check_separable(space: HomogeneousSpace, head: Head) -> None:
+    """Raise ValueError unless fibres over different points can be compared place by place."""
+    if not space.section_cocycle_is_constant:
+        raise ValueError(
+            f"separable: on {space} an element moves the fibres over different points in different "
+            "ways, so their places cannot be compared; leave out separable."
+        )
+    if head.needs_pairs:
+        raise ValueError(
+            f"separable: {type(head).__name__} looks at pairs of all lifts; take FrameVectorHead, "
+            "or leave out separable."
+        )
 
 
 def _complete(invariant: Invariant | Sequence[Invariant], space: HomogeneousSpace) -> Invariant:

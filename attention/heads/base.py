@@ -27,6 +27,7 @@ class Head(Seeing, nn.Module, ABC):
     Attributes:
         sees: The parts of the lifted points that it looks at besides the features.
         is_per_point: Whether the output is ``(batch, points, ...)``, not ``(batch, ...)``.
+        needs_pairs: Whether it looks at the neighbors of the lifted points, and not at these alone.
         pooling: How one output comes of those of the points: ``mean``, ``softmax``, or ``sum``,
             which grows with the cloud; None where it comes in another way, or there is one for
             each point.
@@ -35,6 +36,7 @@ class Head(Seeing, nn.Module, ABC):
     sees: Sees = Sees.NOTHING
     pooling: Pooling | None = None
     is_per_point: bool = True
+    needs_pairs: bool = False
 
     def __init__(self, width: int, out_features: int, geometry: Geometry) -> None:
         super().__init__()

@@ -52,8 +52,11 @@ class RelativeVectorHead(VectorHead):
         backend: The way to compute the attention.
 
     Raises:
-        ValueError: If the group does not move vectors, or ``heads`` does not divide ``width``.
+        ValueError: If the group does not move vectors, ``heads`` does not divide ``width``, or the
+            kernel has a filter.
     """
+
+    needs_pairs = True
 
     def __init__(
         self,
@@ -72,6 +75,11 @@ class RelativeVectorHead(VectorHead):
         check_backend(backend)
         self.heads = heads
         self.kernel = kernel(width, heads, geometry)
+        if self.kernel.filter is not None:
+            raise ValueError(
+                "RelativeVectorHead sends positions, which have no channels to filter: give it a "
+                f"kernel without a filter; got {type(self.kernel).__name__}."
+            )
         self.sees = Sees.POINTS | self.kernel.sees
         self.normalizer = normalizer or Softmax()
         self.backend = backend

@@ -56,6 +56,7 @@ from liegroups import (
     RelativeMatrix,
     RelativePose,
     Sim,
+    TetrahedralGroup,
     Trivial,
 )
 
@@ -144,6 +145,21 @@ TestTrivial = suite(Trivial(3), kernel=ContentOnly)
 TestRotaryOfRigidMotions = suite(SE3(), lift=Frames(), kernel=KERNELS["rotary"][0])
 TestRotaryOfScalings = suite(Sim(2), lift=Frames(), kernel=KERNELS["rotary"][0])
 TestNearestWithLifts = suite(SE3(), lift=Haar(2), neighborhood=Nearest(3))
+
+TestSeparableHaar = suite(SE3(), lift=Haar(2), separable=True)
+TestSeparableSubgroup = suite(
+    SE3(), lift=FullOrbit(TetrahedralGroup()), width=8, invariant=RelativeMatrix(), separable=True
+)
+TestSeparableGrid = suite(SE2(), lift=Grid(3), separable=True, neighborhood=Radius(2.0))
+TestSeparableOrientations = suite(
+    SE3(),
+    lift=Grid(3),
+    invariant=LiftedPositionOrientation(),
+    kernel=partial(Convolution, filter=FilterMLP),
+    separable=True,
+)
+TestSeparableVectors = suite(SE3(), lift=Haar(2), head=FrameVectorHead, separable=True)
+TestSeparableWithOneLift = suite(SE3(), invariant=Distance(), separable=True)
 
 TestSums = suite(SE3(), invariant=Distance(), head=partial(InvariantHead, pooling="sum"))
 TestSoftmaxes = suite(SE3(), invariant=Distance(), pooling="softmax")
