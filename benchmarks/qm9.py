@@ -197,7 +197,7 @@ TRAINING: dict[str, dict[str, Any]] = {
 
 EQUAL = ("convolution", "distances", "SchNet (SchNetPack)", "PaiNN (SchNetPack)")
 
-DEFAULT = "distances"
+DEFAULT = "convolution"
 """The network of tasks/configs/qm9/full.yaml."""
 
 CURVE = ("distances", "T3", "frames")

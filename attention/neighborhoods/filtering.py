@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-_CACHE_ELEMENTS = {"cpu": 2**17}
+_CACHE_ELEMENTS = {"cpu": 2**19}
 _ELEMENTS = 2**25  # On other devices, which have no use for small pieces.
 
 
