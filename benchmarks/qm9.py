@@ -4,7 +4,7 @@
     python benchmarks/qm9.py profile [NETWORK]
     OMP_NUM_THREADS=1 python benchmarks/qm9.py precision [--steps 1500] [NETWORK ...]
     OMP_NUM_THREADS=1 python benchmarks/qm9.py compare [--seconds 180] [NETWORK ...]
-    OMP_NUM_THREADS=1 python benchmarks/qm9.py equal [--budgets 100 400] [--seeds 0 1] [NETWORK ...]
+    OMP_NUM_THREADS=1 python benchmarks/qm9.py equal [NETWORK ...] [--budgets 100 400] [--seeds 0 1]
     OMP_NUM_THREADS=1 python benchmarks/qm9.py curve [--seconds 60] [NETWORK ...]
     python benchmarks/qm9.py train [--targets homo alpha ...] [--seconds 600] [NETWORK ...]
 
@@ -77,7 +77,7 @@ from attention import (
     Sum,
     invariance_error,
 )
-from attention.steerable import ChannelwiseTransformer
+from attention.steerable import ChannelwiseTransformer, HarmonicTransformer
 from liegroups import (
     SE3,
     SO3,
@@ -171,6 +171,7 @@ NETWORKS: dict[str, NetworkMaker] = {
         normalizer=Linear(),
         neighborhood=AllPairs(loops=False),
     ),
+    "harmonics": partial(HarmonicTransformer, channels=128, layers=3),
     "SchNet (SchNetPack)": partial(SchNetPack, "SchNet"),
     "SchNet (SchNetPack), Muon": partial(SchNetPack, "SchNet"),
     "PaiNN (SchNetPack)": partial(SchNetPack, "PaiNN"),
@@ -188,14 +189,17 @@ NETWORKS: dict[str, NetworkMaker] = {
 }
 """The networks by name. All but the exact ones see rotated molecules."""
 
-TRAINING: dict[str, dict[str, Any]] = {
-    "convolution": {"optimizer": "muon", "learning_rate": 4e-3, "batch_size": 64},
-    "SchNet (SchNetPack), Muon": {"optimizer": "muon", "learning_rate": 4e-3, "batch_size": 64},
-    "PaiNN (SchNetPack), Muon": {"optimizer": "muon", "learning_rate": 4e-3, "batch_size": 64},
-}
+_BY_MUON: dict[str, Any] = {"optimizer": "muon", "learning_rate": 4e-3, "batch_size": 64}
+TRAINING = dict.fromkeys(
+    (
+        *("convolution", "harmonics"),
+        *("SchNet (SchNetPack), Muon", "PaiNN (SchNetPack), Muon"),
+    ),
+    _BY_MUON,
+)
 """How networks are trained where not by AdamW with a rate of 1e-3 in batches of 32."""
 
-EQUAL = ("convolution", "distances", "SchNet (SchNetPack)", "PaiNN (SchNetPack)")
+EQUAL = ("convolution", "harmonics", "distances", "SchNet (SchNetPack)", "PaiNN (SchNetPack)")
 
 DEFAULT = "convolution"
 """The network of tasks/configs/qm9/full.yaml."""
@@ -205,7 +209,7 @@ CURVE = ("distances", "T3", "frames")
 
 def make(network: str, target: str, **settings: Any) -> Model:
     """A network with random weights for a target."""
-    of_intensive = "softmax" if network == "convolution" else "mean"
+    of_intensive = "softmax" if network in ("convolution", "harmonics") else "mean"
     pooling = of_intensive if target in INTENSIVE else "sum"
     return Model(
         partial(NETWORKS[network], pooling=pooling),

@@ -8,7 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from attention.neighborhoods.filtering import Slices, sum_filtered, sum_filtered_harmonics
 from liegroups import Lifted
+from liegroups.compiling import has_no_values
 from liegroups.deprecation import RenamedMethods
 
 
@@ -196,32 +198,100 @@ class Neighborhood(RenamedMethods, ABC):
         Returns:
             ``(heads, batch, targets, channels)``, zeros for targets with an empty fibre.
         """
-        features, coefficients = features.to(values.dtype), coefficients.to(values.dtype)
-        weights = weights.to(values.dtype)
-        by_heads: Tensor | None = weights
-        if len(weights) == 1:
-            features, by_heads = features * weights, None
+        by_heads, features = self._folded(weights, features, values)
         merged = values.movedim(0, -2).flatten(-2)
-        received = self.sum_filtered(by_heads, features, coefficients, merged)
+        coefficients = coefficients.to(values.dtype)
+        found = None if has_no_values() else self.slices(features, values.shape[1])
+        if found is None:
+            received = self._sum_filtered(by_heads, features, coefficients, merged)
+        else:
+            targets, slices = found
+            received = sum_filtered(
+                self._sum_filtered, slices, targets, by_heads, features, coefficients, merged
+            )
         return received.unflatten(-1, (len(values), -1)).movedim(-2, 0)
 
-    def sum_filtered(
-        self, weights: Tensor | None, features: Tensor, coefficients: Tensor, values: Tensor
+    def convolve_harmonics(
+        self,
+        harmonics: Tensor,
+        weights: Tensor,
+        features: Tensor,
+        coefficients: Tensor,
+        values: Tensor,
     ) -> Tensor:
-        """Do what ``convolve`` says with the channels of all heads side by side.
+        """Do as ``convolve`` does for each of several functions that multiply the messages.
 
         Args:
-            weights: ``(heads, *pairs)``; None where all are one.
+            harmonics: The functions of the pairs, ``(components, *pairs)``.
+            weights: ``(heads, *pairs)`` or ``(1, *pairs)``, zero off the fibres.
             features: ``(features, *pairs)``.
-            coefficients: ``(features, width)``.
-            values: ``(batch, sources, width)``.
+            coefficients: ``(features, heads · channels)``.
+            values: ``(heads, batch, sources, channels)``.
 
         Returns:
-            ``(batch, targets, width)``.
+            ``(batch, targets, components, heads · channels)``, zeros for targets with an empty
+            fibre.
         """
+        by_heads, features = self._folded(weights, features, values)
+        merged = values.movedim(0, -2).flatten(-2)
+        harmonics, coefficients = harmonics.to(values.dtype), coefficients.to(values.dtype)
+        found = None if has_no_values() else self.slices(features, values.shape[1])
+        if found is None:
+            return self._sum_harmonics(harmonics, by_heads, features, coefficients, merged)
+        targets, slices = found
+        return sum_filtered_harmonics(
+            self._sum_harmonics,
+            slices,
+            targets,
+            harmonics,
+            by_heads,
+            features,
+            coefficients,
+            merged,
+        )
+
+    def slices(self, features: Tensor, batch: int) -> tuple[int, Slices] | None:
+        """The number of targets of a cloud, and what gives all pairs, some at a time.
+
+        None for a layout that has no such slices.
+
+        Args:
+            features: Of the pairs, ``(features, *pairs)``.
+            batch: Number of clouds.
+        """
+        return None
+
+    @staticmethod
+    def _folded(weights: Tensor, features: Tensor, values: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Weights of heads, and features, which take the weights that all heads have in common."""
+        weights, features = weights.to(values.dtype), features.to(values.dtype)
+        return (None, features * weights) if len(weights) == 1 else (weights, features)
+
+    def _sum_filtered(
+        self, weights: Tensor | None, features: Tensor, coefficients: Tensor, values: Tensor
+    ) -> Tensor:
+        messages = self._filtered(weights, features, coefficients, values)
+        return self.sum_over_fibres(messages[None], len(values))[0]
+
+    def _sum_harmonics(
+        self,
+        harmonics: Tensor,
+        weights: Tensor | None,
+        features: Tensor,
+        coefficients: Tensor,
+        values: Tensor,
+    ) -> Tensor:
+        messages = self._filtered(weights, features, coefficients, values)
+        products = harmonics[..., None] * messages
+        return self.sum_over_fibres(products, len(values)).movedim(0, -2)
+
+    def _filtered(
+        self, weights: Tensor | None, features: Tensor, coefficients: Tensor, values: Tensor
+    ) -> Tensor:
+        """Messages ``(*pairs, width)``, all of them at once."""
         filters = torch.einsum("k...,kc->...c", features, coefficients)
         messages = filters * self.pull_sources(values)
         if weights is not None:
             heads = messages.unflatten(-1, (len(weights), -1))
             messages = (heads * weights.movedim(0, -1)[..., None]).flatten(-2)
-        return self.sum_over_fibres(messages[None], len(values))[0]
+        return messages

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from attention.neighborhoods.base import Neighborhood
-from attention.neighborhoods.filtering import sum_filtered
-from liegroups.compiling import has_no_values
+from attention.neighborhoods.filtering import Slices
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,25 +80,30 @@ class DenseNeighborhood(Neighborhood):
             return received
         return received.masked_fill(~self.mask.any(-1, keepdim=True), 0)
 
-    def sum_filtered(
-        self, weights: Tensor | None, features: Tensor, coefficients: Tensor, values: Tensor
+    def convolve(
+        self, weights: Tensor, features: Tensor, coefficients: Tensor, values: Tensor
     ) -> Tensor:
-        if has_no_values():
-            received = super().sum_filtered(weights, features, coefficients, values)
-        else:
-            batch, targets, sources = features.shape[1:]
-            received = sum_filtered(
-                super().sum_filtered,
-                partial(_slices, (batch, targets, sources)),
-                targets,
-                weights,
-                features,
-                coefficients,
-                values,
-            )
+        received = super().convolve(weights, features, coefficients, values)
         if self.mask is None:
             return received
         return received.masked_fill(~self.mask.any(-1, keepdim=True), 0)
+
+    def convolve_harmonics(
+        self,
+        harmonics: Tensor,
+        weights: Tensor,
+        features: Tensor,
+        coefficients: Tensor,
+        values: Tensor,
+    ) -> Tensor:
+        received = super().convolve_harmonics(harmonics, weights, features, coefficients, values)
+        if self.mask is None:
+            return received
+        return received.masked_fill(~self.mask.any(-1)[..., None, None], 0)
+
+    def slices(self, features: Tensor, batch: int) -> tuple[int, Slices]:
+        _, targets, sources = features.shape[1:]
+        return targets, partial(_slices, (batch, targets, sources))
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,29 @@ class _Block:
     def add_to_sources(self, messages: Tensor, total: Tensor) -> None:
         total[self.clouds] += self._pairs(messages).sum(1)
 
+    def push_harmonics(self, messages: Tensor, harmonics: Tensor, total: Tensor) -> None:
+        own = total[self.clouds, self.targets]
+        rows = self._rows(harmonics) @ self._rows_of(messages)
+        own += rows.view(own.shape)
+
+    def pull_harmonics(self, x: Tensor, harmonics: Tensor, messages: Tensor) -> None:
+        own = x[self.clouds, self.targets].flatten(0, 1)
+        torch.bmm(self._rows(harmonics).mT, own, out=self._rows_of(messages))
+
+    def inner_harmonics(self, x: Tensor, messages: Tensor) -> Tensor:
+        own = x[self.clouds, self.targets].flatten(0, 1)  # (clouds · targets, components, width)
+        return (own @ self._rows_of(messages).mT).movedim(1, 0).flatten(1)
+
     def _pairs(self, messages: Tensor) -> Tensor:
         return messages.view(*self.shape, messages.shape[-1])
+
+    def _rows_of(self, messages: Tensor) -> Tensor:
+        clouds, targets, sources = self.shape
+        return messages.view(clouds * targets, sources, -1)
+
+    def _rows(self, harmonics: Tensor) -> Tensor:
+        clouds, targets, sources = self.shape
+        return harmonics.view(-1, clouds * targets, sources).movedim(0, 1).contiguous()
 
 
 def _slices(shape: tuple[int, int, int], size: int) -> Iterator[_Block]:

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from attention.neighborhoods.base import Neighborhood
-from attention.neighborhoods.filtering import sum_filtered
+from attention.neighborhoods.filtering import Slices
 from attention.neighborhoods.scatter import Package, scatter_max, scatter_sum
-from liegroups.compiling import has_no_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +62,8 @@ class SparseNeighborhood(Neighborhood):
         reduced = scatter(values, self.target, self.targets, self.scatter)
         return reduced.index_select(1, self.target)
 
-    def sum_filtered(
-        self, weights: Tensor | None, features: Tensor, coefficients: Tensor, values: Tensor
-    ) -> Tensor:
-        plain = super().sum_filtered
-        if has_no_values():
-            return plain(weights, features, coefficients, values)
-        targets = self.targets // len(values)
-        return sum_filtered(plain, self._slices, targets, weights, features, coefficients, values)
+    def slices(self, features: Tensor, batch: int) -> tuple[int, Slices]:
+        return self.targets // batch, self._slices
 
     def _slices(self, size: int) -> Iterator[_Edges]:
         ends = zip(self.target.split(size), self.source.split(size), strict=True)
@@ -108,6 +101,18 @@ class _Edges:
 
     def add_to_sources(self, messages: Tensor, total: Tensor) -> None:
         total.view(-1, messages.shape[1]).index_add_(0, self.source, messages)
+
+    def push_harmonics(self, messages: Tensor, harmonics: Tensor, total: Tensor) -> None:
+        products = harmonics.T[..., None] * messages[:, None]
+        total.view(-1, *products.shape[1:]).index_add_(0, self.target, products)
+
+    def pull_harmonics(self, x: Tensor, harmonics: Tensor, messages: Tensor) -> None:
+        own = x.flatten(0, 1).index_select(0, self.target)
+        torch.bmm(harmonics.T[:, None], own, out=messages[:, None])
+
+    def inner_harmonics(self, x: Tensor, messages: Tensor) -> Tensor:
+        own = x.flatten(0, 1).index_select(0, self.target)
+        return (own @ messages[..., None])[..., 0].T
 
 
 def given_edges(edges: Tensor, mask: Tensor | None, batch: int, points: int) -> SparseNeighborhood:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from attention.steerable.channelwise import ChannelwiseTransformer
+from attention.steerable.harmonic import HarmonicTransformer
 from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate
 from attention.steerable.layer import SteerableAttention
 from attention.steerable.network import SteerableTransformer
@@ -30,6 +31,7 @@ __all__ = [
     "EquivariantNorm",
     "FusedProduct",
     "Gate",
+    "HarmonicTransformer",
     "Harmonics",
     "PairPerceptron",
     "PairProduct",

@@ -99,6 +99,72 @@ def test_second_derivatives(layout):
     assert gradgradcheck(partial(layout, mask), given, fast_mode=True)
 
 
+def harmonics_of(layout):
+    def call(mask, harmonics, weights, features, coefficients, values):
+        if layout == "dense":
+            edges = DenseNeighborhood(mask)
+            return edges.convolve_harmonics(
+                harmonics, weights * mask, features, coefficients, values
+            )
+        cloud, target, source = mask.nonzero().T
+        edges = SparseNeighborhood(
+            target + cloud * POINTS, source + cloud * POINTS, targets=BATCH * POINTS
+        )
+        return edges.convolve_harmonics(
+            harmonics[:, mask], weights[:, mask], features[:, mask], coefficients, values
+        )
+
+    return call
+
+
+def harmonics_written_out(mask, harmonics, weights, features, coefficients, values):
+    filters = coefficients.view(FEATURES, HEADS, CHANNELS)
+    weights = (weights * mask).expand(HEADS, -1, -1, -1)
+    found = torch.einsum(
+        "dbij,hbij,kbij,khc,hbjc->bidhc", harmonics, weights, features, filters, values
+    )
+    return found.flatten(-2)
+
+
+@pytest.mark.parametrize("layout", ["dense", "sparse"])
+@pytest.mark.parametrize("heads", [1, HEADS])
+def test_harmonics_are_the_sum_written_out_with_its_gradients(pieces, layout, heads):
+    mask, given = tensors(heads)
+    harmonics = torch.randn(3, *mask.shape, dtype=torch.float64, requires_grad=True)
+    given = [harmonics, *given]
+    received = harmonics_of(layout)(mask, *given)
+    expected = harmonics_written_out(mask, *given)
+    torch.testing.assert_close(received, expected)
+    cotangent = torch.randn_like(expected)
+    found = torch.autograd.grad(received, given, cotangent)
+    right = torch.autograd.grad(expected, given, cotangent)
+    for gradient, other in zip(found, right, strict=True):
+        torch.testing.assert_close(gradient, other)
+
+
+@pytest.mark.parametrize("wanted", range(5))
+@pytest.mark.parametrize("layout", ["dense", "sparse"])
+def test_gradients_with_harmonics_of_one_alone(layout, wanted):
+    mask, given = tensors()
+    given = [torch.randn(3, *mask.shape, dtype=torch.float64), *given]
+    given = [x.detach().requires_grad_(i == wanted) for i, x in enumerate(given)]
+    total = harmonics_of(layout)(mask, *given).square().sum()
+    (found,) = torch.autograd.grad(total, given[wanted])
+    (right,) = torch.autograd.grad(
+        harmonics_written_out(mask, *given).square().sum(), given[wanted]
+    )
+    torch.testing.assert_close(found, right)
+
+
+@pytest.mark.parametrize("layout", ["dense", "sparse"])
+def test_second_derivatives_with_harmonics(layout):
+    mask, given = tensors()
+    harmonics = torch.randn(3, *mask.shape, dtype=torch.float64, requires_grad=True)
+    call = partial(harmonics_of(layout), mask)
+    assert gradcheck(call, [harmonics, *given], fast_mode=True)
+    assert gradgradcheck(call, [harmonics, *given], fast_mode=True)
+
+
 def test_second_derivatives_where_weights_are_made_of_the_features():
     own = network(partial(Filtered, kernel=Sum), normalizer=Count())
     features, points, _ = clouds()

@@ -1,9 +1,11 @@
 """Steerable networks by the laws of the testing kit."""
 
+from functools import partial
+
 import pytest
 
-from attention import AllPairs, Nearest, Radius, RandomNearest
-from attention.steerable import ChannelwiseTransformer, SteerableTransformer
+from attention import AllPairs, Filtered, Nearest, Radius, RandomNearest, Softmax, Sum
+from attention.steerable import ChannelwiseTransformer, HarmonicTransformer, SteerableTransformer
 from attention.testing import network_suite
 from liegroups import SE3, Distance, E, InverseDistance, RadialBasis
 
@@ -24,6 +26,11 @@ def channelwise(**settings):
     return suite(lambda: ChannelwiseTransformer(3, 2, **settings))
 
 
+def harmonic(**settings):
+    settings = {"channels": 8, "layers": 2, "invariant": RadialBasis(3.0), **settings}
+    return suite(lambda: HarmonicTransformer(3, 2, **settings))
+
+
 OTHERS = AllPairs(loops=False)
 ALL = {"norm": True, "gate": True, "residual": True}
 
@@ -35,6 +42,18 @@ TestReflectedVectors = steerable(
 TestRandomNeighbors = steerable(
     "2x0e", "1x0e", E(3), pooling="mean", neighborhood=RandomNearest(2, of=4, loops=False)
 )
+TestHarmonic = harmonic(pooling="softmax")
+TestHarmonicAttention = harmonic(
+    kernel=partial(Filtered, kernel=Sum),
+    normalizer=Softmax(),
+    heads=2,
+    invariant=[Distance(), RadialBasis(3.0)],
+)
+TestHarmonicWithRadius = harmonic(
+    max_degree=2, pooling="sum", neighborhood=Radius(2.0, loops=False)
+)
+TestHarmonicOfNearest = harmonic(neighborhood=Nearest(3, loops=False), pooling="mean")
+TestWithoutHarmonics = harmonic(max_degree=0)
 TestChannelwise = channelwise(invariant=Distance(), neighborhood=OTHERS)
 TestChannelwiseWithRadius = channelwise(
     invariant=Distance(), neighborhood=Radius(2.0, cutoff=None, loops=False), pooling="mean"
