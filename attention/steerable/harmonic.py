@@ -1,10 +1,10 @@
 """Attention on scalars whose neighbors are summed with spherical harmonics: angles at a low price.
 
-The sums of `LieTransformer` see each neighbor through its invariant, so that a layer knows distances
-and no angles. Here each message is multiplied by the harmonics of its direction before it is summed.
-The sums are tensors; their inner products, in which the harmonics of two neighbors meet, depend on
-the angle between them. Messages are made once for all degrees, so that a layer with vectors costs
-less than twice one without.
+The sums of `LieTransformer` see each neighbor through its invariant, so that a layer knows
+distances and no angles. Here each message is multiplied by the harmonics of its direction before it
+is summed. The sums are tensors; their inner products, in which the harmonics of two neighbors meet,
+depend on the angle between them. Messages are made once for all degrees, so that a layer with
+vectors costs less than twice one without.
 """
 
 from __future__ import annotations
