@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import yaml
-from _results import ROOT, Row, write
+from _results import ROOT, Row, read, write
 
 from tasks.provenance import recorded
 
@@ -61,7 +61,11 @@ def main() -> None:
                 **recorded(metrics.get("provenance", {})),
             }
         )
-    print(write("md17/accuracy", rows, given.notes))
+    made = {row["molecule"] for row in rows}
+    kept = [row for row in read("md17/accuracy") if row["molecule"] not in made]
+    print(
+        write("md17/accuracy", sorted([*rows, *kept], key=lambda row: -row["epochs"]), given.notes)
+    )
 
 
 if __name__ == "__main__":
