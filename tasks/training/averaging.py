@@ -25,9 +25,10 @@ class WeightAverage(WeightAveraging):
     of itself, with the decay d, so that it forgets the initial weights also where the training is
     short.
 
-    Lightning's own callback with three differences: the average lies on the device of the weights,
-    where Lightning leaves it in the memory of the host; all weights are averaged at once; and a
-    test after training takes the average from the checkpoint, not the last weights beside it.
+    Lightning's own callback with four differences: the average lies on the device of the weights,
+    where Lightning leaves it in the memory of the host, and has their precision; all weights are
+    averaged at once; and a test after training takes the average from the checkpoint, not the last
+    weights beside it.
 
     Args:
         decay: Largest share of the average that a step keeps.
@@ -45,6 +46,13 @@ class WeightAverage(WeightAveraging):
             torch._foreach_lerp_(means, weights, 1 - share)
 
         super().__init__(use_buffers=False, multi_avg_fn=average)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin the average, in the precision that the weights get only after this."""
+        super().setup(trainer, pl_module, stage)
+        if stage == TrainerFn.FITTING:
+            assert self._average_model is not None
+            trainer.precision_plugin.convert_module(self._average_model.module)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the average to the device of the weights, which is known only now."""

@@ -166,6 +166,25 @@ def test_the_average_follows_the_weights_to_their_device():
     assert average.n_averaged.device.type == "cpu"  # The host reads it every step.
 
 
+def test_the_average_has_the_precision_of_the_weights(data, tmp_path):
+    path = tmp_path / "two.ckpt"
+
+    class Keep(pl.Callback):
+        def on_train_batch_end(self, trainer, model, outputs, batch, index):
+            if trainer.global_step == 2:
+                model.hparams.clear()  # A checkpoint then holds nothing but numbers.
+                trainer.save_checkpoint(path)
+
+    settings = {"precision": "64-true"}
+    whole = trained(data, tmp_path, 4, WeightAverage(0.9), Keep(), **settings)
+    resumed = made()
+    run = trainer(tmp_path, 4, WeightAverage(0.9), **settings)
+    run.fit(resumed, datamodule=data, ckpt_path=path, weights_only=True)
+    for one, two in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert one.dtype == torch.double
+        torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-14)  # Single would be 1e-7.
+
+
 @pytest.mark.parametrize("decay", [0.0, 1.0])
 def test_an_average_of_one_step_or_of_none_is_refused(decay):
     with pytest.raises(ValueError, match=r"decay: .* above 0 and below 1"):
