@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from attention.backends import BACKENDS, Backend, BackendName
-from attention.block import AttentionBlock
+from attention.block import AttentionBlock, Block
+from attention.fibres import FibreConvolution, GroupLinear
 from attention.geometry import Geometry, Pairs
 from attention.heads import (
     FrameVectorHead,
@@ -25,6 +26,7 @@ from attention.kernels import (
     Filter,
     Filtered,
     FilterMLP,
+    FrameRotary,
     Joint,
     Kernel,
     LinearFilter,
@@ -33,6 +35,8 @@ from attention.kernels import (
     LocationMLP,
     LocationOnly,
     NormLocation,
+    PairBasis,
+    PairPerceptron,
     Product,
     Projections,
     RelativePosition,
@@ -54,6 +58,7 @@ from attention.neighborhoods import (
 )
 from attention.network import LieTransformer
 from attention.normalizers import Count, Exponential, Linear, Normalizer, Sigmoid, Softmax
+from attention.separable import ConvNextBlock, GroupConvolutionBlock, SeparableBlock
 from liegroups.deprecation import renamed
 
 __all__ = [
@@ -62,19 +67,25 @@ __all__ = [
     "AttentionBlock",
     "Backend",
     "BackendName",
+    "Block",
     "ConcatenatedLinear",
     "Content",
     "ContentOnly",
+    "ConvNextBlock",
     "Convolution",
     "Count",
     "DenseNeighborhood",
     "DotProduct",
     "Exponential",
+    "FibreConvolution",
     "Filter",
     "FilterMLP",
     "Filtered",
+    "FrameRotary",
     "FrameVectorHead",
     "Geometry",
+    "GroupConvolutionBlock",
+    "GroupLinear",
     "Head",
     "InvariantHead",
     "Joint",
@@ -94,6 +105,8 @@ __all__ = [
     "Network",
     "NormLocation",
     "Normalizer",
+    "PairBasis",
+    "PairPerceptron",
     "Pairs",
     "PointHead",
     "Product",
@@ -103,6 +116,7 @@ __all__ = [
     "RelativePosition",
     "RelativeVectorHead",
     "Rotary",
+    "SeparableBlock",
     "SharedLocationMLP",
     "Sigmoid",
     "Softmax",

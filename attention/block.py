@@ -1,10 +1,10 @@
-"""A residual block of attention and a pointwise perceptron."""
+"""Residual blocks: attention, and a pointwise perceptron."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
-from einops import rearrange
 from torch import Tensor, nn
 
 from attention.backends import BackendName
@@ -13,8 +13,40 @@ from attention.kernels import Kernel, Sum
 from attention.layer import LieAttention
 from attention.normalizers import Normalizer
 
+KernelMaker = Callable[[int, int, Geometry], Kernel]
 
-class AttentionBlock(nn.Module):
+
+class Block(nn.Module):
+    """Maps the features of lifted points to features of the same shape.
+
+    Args:
+        width: Number of features a point.
+        heads: Number of heads; divides ``width``.
+        geometry: The space of the points, the invariant of their pairs, and the lift.
+        kernel: Makes the kernel.
+        normalizer: Turns logits into weights.
+        backend: The way to compute the attention.
+
+    Attributes:
+        is_separable: Whether it takes the pairs of points at each place of the fibre, and those of
+            the lifts of each point, instead of all pairs of lifted points.
+    """
+
+    is_separable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        geometry: Geometry,
+        kernel: KernelMaker = Sum,
+        normalizer: Normalizer | None = None,
+        backend: BackendName = "auto",
+    ) -> None:
+        super().__init__()
+
+
+class AttentionBlock(Block):
     """x + MHA(LN x), then x + MLP(LN x), the perceptron being d → d → d with SiLU.
 
     Args:
@@ -34,11 +66,11 @@ class AttentionBlock(nn.Module):
         width: int,
         heads: int,
         geometry: Geometry,
-        kernel: Callable[[int, int, Geometry], Kernel] = Sum,
+        kernel: KernelMaker = Sum,
         normalizer: Normalizer | None = None,
         backend: BackendName = "auto",
     ) -> None:
-        super().__init__()
+        super().__init__(width, heads, geometry)
         self.attention_norm = nn.LayerNorm(width)
         self.attention = LieAttention(width, heads, geometry, kernel, normalizer, backend)
         self.mlp_norm = nn.LayerNorm(width)
@@ -51,57 +83,3 @@ class AttentionBlock(nn.Module):
 
     def _mlp(self, features: Tensor) -> Tensor:
         return self.mlp(self.mlp_norm(features))
-
-
-class SeparableBlock(AttentionBlock):
-    """A residual block of lifted points whose attention is done in two parts.
-
-    First between points at the same place of the fibre, then over the fibre of each point, then
-    the perceptron: n² k and n k² pairs for n points with k lifts each, where all of them together
-    are n² k². Where the elements over all points are the same but for translations, moving the
-    cloud by one of the elements permutes the places of all fibres alike; where they are drawn, it
-    does so in distribution.
-
-    Args:
-        width: Number of features a point.
-        heads: Number of heads; divides ``width``.
-        geometry: The space of the points and the invariant of their pairs.
-        kernel: Makes the kernels.
-        normalizer: Turns logits into weights.
-        backend: The way to compute the attention.
-
-    Reference:
-        Bekkers et al. 2024, Fast, expressive SE(n) equivariant networks through weight-sharing in
-        position-orientation space (PONITA), section 3.
-    """
-
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        geometry: Geometry,
-        kernel: Callable[[int, int, Geometry], Kernel] = Sum,
-        normalizer: Normalizer | None = None,
-        backend: BackendName = "auto",
-    ) -> None:
-        super().__init__(width, heads, geometry, kernel, normalizer, backend)
-        self.fibre_norm = nn.LayerNorm(width)
-        self.fibre = LieAttention(width, heads, geometry, kernel, normalizer, backend)
-
-    def forward(self, between: Pairs, within: Pairs, features: Tensor) -> Tensor:  # type: ignore[override]
-        """Attend.
-
-        Args:
-            between: Pairs of the points at each place, ``(batch · lifts, points, ...)``.
-            within: Pairs of the lifts of each point, ``(batch · points, lifts, ...)``.
-            features: ``(batch · lifts, points, width)``.
-
-        Returns:
-            Features of the same shape.
-        """
-        features = features + self.attention(between, self.attention_norm(features))
-        lifts = within.target.element.shape[1]
-        fibres = rearrange(features, "(b k) n c -> (b n) k c", k=lifts)
-        fibres = fibres + self.fibre(within, self.fibre_norm(fibres))
-        back = rearrange(fibres, "(b n) k c -> (b k) n c", n=features.shape[1])
-        return back + between.map_targets(self._mlp, back)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from attention.neighborhoods import Neighborhood
-from liegroups import HomogeneousSpace, Invariant, Lifted
+from liegroups import HomogeneousSpace, Invariant, Lifted, Sampler
 from liegroups.compiling import constant_when_compiled
 from liegroups.deprecation import RenamedMethods, renamed
 
@@ -25,13 +25,20 @@ class Geometry:
     Attributes:
         space: The space of the points.
         invariant: The function of a pair that kernels see.
+        lift: Chooses the elements over each point, where that is known.
+        features: Number of features of a pair that a network learns to make of the invariant, and
+            shows to its kernels in its place; None where they see the invariant itself.
     """
 
     space: HomogeneousSpace
     invariant: Invariant
+    lift: Sampler | None = None
+    features: int | None = None
 
     def head_mask(self, heads: int) -> Tensor:
-        """Booleans ``(heads, invariants)``, True where a head sees a feature of the invariant."""
+        """Booleans ``(heads, invariants)``, True where a head sees a feature of a pair."""
+        if self.features is not None:
+            return torch.ones(heads, self.features, dtype=torch.bool)
         return self.invariant.head_mask(self.space, heads)
 
 
@@ -45,6 +52,8 @@ class Pairs(RenamedMethods):
         source: The sources, elements and points ``(batch, sources, ...)``; the targets when
             absent.
         invariants: The invariants of the pairs, where they are known already.
+        basis: Makes the features of the pairs that kernels see of the invariants,
+            ``(invariants, *pairs)`` to ``(features, *pairs)``; None where those are the features.
     """
 
     renamed_methods = {"locate": "map_invariants", "at_targets": "map_targets"}  # noqa: RUF012
@@ -56,8 +65,10 @@ class Pairs(RenamedMethods):
         target: Lifted,
         source: Lifted | None = None,
         invariants: Tensor | None = None,
+        basis: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.geometry = geometry
+        self.basis = basis
         self.neighborhood = neighborhood
         self.target = target
         self.source = target if source is None else source
@@ -67,12 +78,14 @@ class Pairs(RenamedMethods):
 
     @property
     def invariants(self) -> Tensor:
-        """The invariants of the pairs, ``(invariants, *pairs)``, computed on first use."""
+        """What kernels see of the pairs, ``(invariants, *pairs)``, computed on first use."""
         if self._invariants is None:
             space, invariant = self.geometry.space, self.geometry.invariant
             pulled = self.neighborhood.pull_back(self.target, self.source)
             with full_precision(self.target.point):
                 self._invariants = invariant(space, *pulled).movedim(-1, 0).contiguous()
+            if self.basis is not None:
+                self._invariants = self.basis(self._invariants)
         return self._invariants
 
     def map_invariants(self, location: Callable[[Tensor], Tensor]) -> Tensor:

@@ -67,8 +67,12 @@ class LieAttention(nn.Module):
         Raises:
             ValueError: If the backend cannot compute this attention.
         """
+        return pairs.map_targets(self.out, self.receive(pairs, features))
+
+    def receive(self, pairs: Pairs, features: Tensor) -> Tensor:
+        """The values that each target receives, ``(batch, points, width)``, as ``forward`` does."""
         projections = self.kernel.project(features, pairs.source)
         values = split_heads(self.value(features), self.heads)  # (heads, batch, points, channels)
         attend = choose_backend(self.backend, self.kernel, self.normalizer, pairs, values)
         received = attend(self.kernel, self.normalizer, pairs, projections, values)
-        return pairs.map_targets(self.out, merge_heads(received))
+        return merge_heads(received)

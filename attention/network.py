@@ -9,12 +9,12 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from attention.backends import BackendName
-from attention.block import AttentionBlock, SeparableBlock
+from attention.block import AttentionBlock, Block, KernelMaker
 from attention.clouds import check_clouds
 from attention.geometry import Geometry, Pairs, full_precision
 from attention.heads import Head, InvariantHead, Pooling
 from attention.interface import Network
-from attention.kernels import Kernel, Sum
+from attention.kernels import PairBasis, Sum
 from attention.neighborhoods import (
     AllPairs,
     DenseNeighborhood,
@@ -41,6 +41,8 @@ from liegroups.checks import DEPTH, check_count, check_length
 from liegroups.defaults import pose_invariant
 from liegroups.samplers.base import has_one_lift
 from liegroups.sees import Seeing, includes
+
+BlockMaker = Callable[[int, int, Geometry, KernelMaker, Normalizer | None, BackendName], Block]
 
 
 class LieTransformer(Network):
@@ -77,13 +79,17 @@ class LieTransformer(Network):
         backend: The way to compute the attention: ``auto``, or a name of ``attention.BACKENDS``.
         unit: Length in the coordinates of the points that the network takes as 1, also in its
             vector outputs. Perceptrons of pairs see lengths from about a tenth to ten.
-        separable: Attend between points at the same place of the fibre alone, and then within the
-            fibre over each point, see ``SeparableBlock``: time linear in the number of lifts, where
-            all pairs of lifts take its square. For spaces with translations.
+        block: Makes each layer: ``AttentionBlock``, between all pairs of lifts; or, in time linear
+            in the number of lifts and for spaces with translations, ``SeparableBlock``,
+            ``GroupConvolutionBlock`` or ``ConvNextBlock``, between points at the same place of the
+            fibre, and then within the fibre over each point.
+        basis: Makes a module that learns features of the invariants, ``(invariants, *pairs)`` to
+            ``(features, *pairs)``, once for all layers, whose kernels see them in place of the
+            invariants; such as ``PairPerceptron``. None where the kernels see those.
 
     Raises:
-        ValueError: If the space does not have the invariant, the sizes do not fit, or the space or
-            the head does not go with ``separable``.
+        ValueError: If the space does not have the invariant, the sizes do not fit, or the space,
+            the head or the kernel does not go with the block.
 
     Reference:
         Hutchinson et al. 2021, LieTransformer: Equivariant Self-Attention for Lie Groups.
@@ -118,14 +124,15 @@ class LieTransformer(Network):
         width: int = 128,
         layers: int = 4,
         heads: int = 8,
-        kernel: Callable[[int, int, Geometry], Kernel] = Sum,
+        kernel: KernelMaker = Sum,
         normalizer: Normalizer | None = None,
         neighborhood: NeighborhoodRule = AllPairs(),  # noqa: B008 (immutable)
         head: Callable[[int, int, Geometry], Head] = InvariantHead,
         pooling: Pooling | None = None,
         backend: BackendName = "auto",
         unit: float = 1.0,
-        separable: bool = False,
+        block: BlockMaker = AttentionBlock,
+        basis: Callable[[int], PairBasis] | None = None,
     ) -> None:
         super().__init__()
         check_count("in_features", in_features)
@@ -158,19 +165,33 @@ class LieTransformer(Network):
             self.invariant.dim(self.space)
         except ValueError as error:
             raise ValueError(f"{error} Recommended on {self.space}: {choice}.") from error
-        self.geometry = Geometry(self.space, self.invariant)
+        self.basis = self.fibre_basis = None
+        if basis is not None:
+            if not self.invariant.head_mask(self.space, heads).all():
+                raise ValueError(
+                    "basis: its features are shown to all heads, so it does not go with heads that "
+                    f"see different invariants, {self.invariant}."
+                )
+            count_of_invariants = self.invariant.dim(self.space)
+            self.basis = basis(count_of_invariants)
+        self.geometry = Geometry(
+            self.space, self.invariant, lift, None if self.basis is None else self.basis.features
+        )
         self.in_features, self.out_features = in_features, out_features
         labels = self.space.orbit_label_dim
         self._has_labels = labels > 0
         self.embedding = nn.Linear(in_features + labels, width)
-        self.separable = separable
-        block = SeparableBlock if separable else AttentionBlock
-        self.blocks = nn.ModuleList(
+        blocks = [
             block(width, heads, self.geometry, kernel, normalizer, backend) for _ in range(layers)
-        )
+        ]
+        self.is_separable = blocks[0].is_separable
+        self.blocks = nn.ModuleList(blocks)
+        if basis is not None and self.is_separable:
+            self.fibre_basis = basis(count_of_invariants)
         self.head = _make_head(head, width, out_features, self.geometry, pooling)
-        if separable:
-            _check_separable(self.space, self.head)
+        if self.is_separable:
+            _check_separable(self.space, blocks[0], self.head)
+        _check_places(self)
         self.is_per_point, self.pooling = self.head.is_per_point, self.head.pooling
 
     @property
@@ -220,7 +241,7 @@ class LieTransformer(Network):
         if self._has_labels:
             features = torch.cat((features, self.space.orbit_label(points)), -1)
         embedded = self.embedding(features)
-        if self.separable:
+        if self.is_separable:
             hidden = self._separately(lifted, embedded, mask, edges, generator, fixed)
             alone = Pairs(self.geometry, DenseNeighborhood(), flat)
             return self.head(hidden, alone, lifted_mask, lifts)
@@ -236,7 +257,7 @@ class LieTransformer(Network):
             neighborhood = self.neighborhood(
                 self.space, below, mask, generator=generator, fixed=fixed
             ).between_lifts(lifts)
-        pairs = Pairs(self.geometry, neighborhood, flat)
+        pairs = Pairs(self.geometry, neighborhood, flat, basis=self.basis)
         hidden = repeat(embedded, "b n c -> b (n k) c", k=lifts)
         for block in self.blocks:
             hidden = block(pairs, hidden)
@@ -280,11 +301,12 @@ class LieTransformer(Network):
             layer = torch.arange(lifts, device=edges.device)
             copies = ((cloud[..., None] * lifts + layer) * points + place[..., None]).flatten(1)
             neighborhood = given_edges(copies, mask_of_layers, batch * lifts, points)
-        between = Pairs(self.geometry, neighborhood, layers)
+        between = Pairs(self.geometry, neighborhood, layers, basis=self.basis)
         within = Pairs(
             self.geometry,
             DenseNeighborhood(),
             Lifted(lifted.element.flatten(0, 1), lifted.point.flatten(0, 1)),
+            basis=self.fibre_basis,
         )
         hidden = embedded.repeat_interleave(lifts, 0)
         for block in self.blocks:
@@ -312,18 +334,32 @@ def _make_head(
         raise ValueError(f"pooling: {pooling}; the head has none to choose: {error}.") from error
 
 
-def _check_separable(space: HomogeneousSpace, head: Head) -> None:
+def _check_separable(space: HomogeneousSpace, block: Block, head: Head) -> None:
     """Raise ValueError unless fibres over different points can be compared place by place."""
+    name = type(block).__name__
     if not space.section_cocycle_is_constant:
         raise ValueError(
-            f"separable: on {space} an element moves the fibres over different points in different "
-            "ways, so their places cannot be compared; leave out separable."
+            f"block: {name}; on {space} an element moves the fibres over different points in "
+            "different ways, so their places cannot be compared; take AttentionBlock."
         )
     if head.needs_pairs:
         raise ValueError(
-            f"separable: {type(head).__name__} looks at pairs of all lifts; take FrameVectorHead, "
-            "or leave out separable."
+            f"block: {name}; {type(head).__name__} looks at pairs of all lifts; take "
+            "FrameVectorHead, or AttentionBlock."
         )
+
+
+def _check_places(network: LieTransformer) -> None:
+    """Raise ValueError where a kernel compares lifts that no one frame is common to."""
+    for module in network.modules():
+        if not getattr(module, "needs_one_place", False):
+            continue
+        if not network.is_separable or not network.sampler.is_alike_on(network.space):
+            raise ValueError(
+                f"{type(module).__name__} compares lifts at the same place of their fibres: it "
+                "goes with a separable block, such as GroupConvolutionBlock, and with a lift that "
+                f"is alike over all points, such as FullOrbit; got {network.sampler}."
+            )
 
 
 def _complete(invariant: Invariant | Sequence[Invariant], space: HomogeneousSpace) -> Invariant:

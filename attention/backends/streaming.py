@@ -39,6 +39,8 @@ class Streaming(Backend):
     def limitation(self, kernel: Kernel, normalizer: Normalizer, pairs: Pairs) -> str | None:
         if not isinstance(pairs.neighborhood, DenseNeighborhood):
             return "needs the dense layout; the sparse one is linear in its pairs already"
+        if pairs.basis is not None:
+            return "computes invariants as it goes, and has no learned features of them"
         return None
 
     def __call__(

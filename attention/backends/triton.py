@@ -147,6 +147,8 @@ def _unsupported_pairs(kernel: Kernel, normalizer: Normalizer, pairs: Pairs) -> 
     neighborhood = pairs.neighborhood
     if not isinstance(neighborhood, DenseNeighborhood) or not neighborhood.is_of_whole_clouds:
         return "needs every point of a cloud as a neighbor, without a cut-off"
+    if pairs.basis is not None:
+        return "computes invariants as it goes, and has no learned features of them"
     space, invariant = pairs.geometry.space, pairs.geometry.invariant
     if includes(kernel.sees, Sees.INVARIANTS) and _columns(space, invariant) is None:
         return (

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from attention.kernels.base import Kernel
+from attention.kernels.basis import PairBasis, PairPerceptron
 from attention.kernels.combination import ContentOnly, Joint, LocationOnly, Product, Sum
 from attention.kernels.content import ConcatenatedLinear, Content, DotProduct, Projections
 from attention.kernels.filtered import Convolution, Filtered
@@ -15,7 +16,7 @@ from attention.kernels.location import (
     SharedLocationMLP,
 )
 from attention.kernels.relative_position import RelativePosition
-from attention.kernels.rotary import Rotary
+from attention.kernels.rotary import FrameRotary, Rotary
 from liegroups.deprecation import renamed
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Filter",
     "FilterMLP",
     "Filtered",
+    "FrameRotary",
     "Joint",
     "Kernel",
     "LinearFilter",
@@ -35,6 +37,8 @@ __all__ = [
     "LocationMLP",
     "LocationOnly",
     "NormLocation",
+    "PairBasis",
+    "PairPerceptron",
     "Product",
     "Projections",
     "RelativePosition",

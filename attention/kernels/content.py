@@ -52,11 +52,14 @@ class Content(Seeing, RenamedMethods, nn.Module, ABC):
         is_inner_product: Whether the logits are the inner products of ``queries[0]`` and
             ``keys[0]``, which fused implementations compute without storing them.
         sees: The elements over the points, where ``project`` looks at them; else nothing.
+        needs_one_place: Whether the logits are invariant only for pairs of lifts at the same place
+            of their fibres, as separable blocks have them.
     """
 
     renamed_methods = {"ends": "project"}  # noqa: RUF012
     is_inner_product: bool = False
     sees: Sees = Sees.NOTHING
+    needs_one_place: bool = False
 
     def __init__(self, width: int, heads: int, space: HomogeneousSpace) -> None:
         super().__init__()

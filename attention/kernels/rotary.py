@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from attention.geometry import full_precision
-from attention.kernels.content import DotProduct, Projections
+from attention.kernels.content import DotProduct, Projections, split_heads
 from liegroups import HomogeneousSpace, Lifted, Sees, Translation
 from liegroups.affine import AffineGroup
 from liegroups.checks import check_length
@@ -91,6 +91,82 @@ class Rotary(DotProduct):
         blocks = x[..., : self.rotated].unflatten(-1, (-1, matrices.shape[-1]))
         moved = (matrices * blocks[..., None, :]).sum(-1).flatten(-2)
         return torch.cat((moved, x[..., self.rotated :]), -1)
+
+
+class FrameRotary(DotProduct):
+    """Rotary position embedding in the frame of each lift: queries and keys turn by ω·R⁻¹x.
+
+    A pair of lifts with the same R, as two at the same place of the fibres are, sees the relative
+    position R⁻¹(xⱼ - xᵢ) through the angles of all planes, with learned frequency vectors ω. So it
+    is for separable blocks and for lifts that are alike over all points; moving a cloud by one of
+    those permutes the places. Fused and linear attention apply, as to ``Rotary``.
+
+    Args:
+        width: Number of features a point.
+        heads: Number of heads; divides ``width``.
+        space: The space of the points.
+        length: Frequencies start evenly from 0 to 1 / ``length``.
+        keys: Whether keys are projections of the features; else they are ones, turned, and the
+            logits are a function of the target and the relative position: a dynamic convolution.
+
+    Raises:
+        ValueError: If ``length`` is not positive, the group has no translations, or a head has
+            fewer than two channels.
+
+    Reference:
+        Islam et al. 2025, Platonic Transformers: A Solid Choice for Equivariance, section 4.
+    """
+
+    sees = Sees.ELEMENTS
+    needs_one_place = True
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        space: HomogeneousSpace,
+        length: float = 1.0,
+        keys: bool = True,
+    ) -> None:
+        super().__init__(width, heads, space)
+        check_length("FrameRotary.length", length)
+        if not isinstance(space.group, AffineGroup):
+            raise ValueError(f"FrameRotary turns by translations; {space.group} has none.")
+        self.planes = width // heads // 2
+        if not self.planes:
+            raise ValueError(
+                f"FrameRotary needs at least 2 channels a head; got {width // heads}, from width "
+                f"{width} and {heads} heads."
+            )
+        self.group = space.group
+        self.keys = keys
+        if not keys:
+            del self.key
+        speed = torch.linspace(1 / self.planes, 1, self.planes)[:, None] / length
+        direction = normalize(torch.randn(heads, self.planes, space.group.space_dim), dim=-1)
+        self.frequencies = nn.Parameter(speed * direction)
+
+    def project(self, features: Tensor, lifted: Lifted) -> Projections:
+        query = split_heads(self.query(features), self.heads)
+        query = query * query.shape[-1] ** -0.5
+        key = torch.ones_like(query)
+        if self.keys:
+            key = split_heads(self.key(features), self.heads)
+        with full_precision(lifted.point):
+            linear, _ = self.group.split(lifted.element)
+            # As seen from the first point: what is common to all drops out before it can round.
+            local = torch.einsum("bnji,bnj->bni", linear, lifted.point - lifted.point[:, :1])
+            angle = torch.einsum("hpn,bin->hbip", self.frequencies, local)
+            cos, sin = angle.cos(), angle.sin()
+        return Projections((_turned(query, cos, sin),), (_turned(key, cos, sin),))
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Planes of channels, two by two, turned by an angle each; those left over as they are."""
+    planes = cos.shape[-1]
+    first, second = x[..., : 2 * planes].unflatten(-1, (planes, 2)).unbind(-1)
+    turned = torch.stack((first * cos - second * sin, first * sin + second * cos), -1).flatten(-2)
+    return torch.cat((turned, x[..., 2 * planes :]), -1)
 
 
 def _in_units(g: Tensor, length: float) -> Tensor:

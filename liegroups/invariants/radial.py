@@ -1,21 +1,24 @@
-"""Radial embeddings: distances as features of a radial basis, with a smooth cut-off."""
+"""Bases of distances, and of positions as seen from a frame, with a smooth cut-off."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from math import pi
 
 import torch
 from torch import Tensor
 
+from liegroups.affine import AffineGroup
 from liegroups.checks import check_count, check_length
+from liegroups.compiling import constant_when_compiled
 from liegroups.invariants.base import Invariant
 from liegroups.invariants.distances import require_isometry
 from liegroups.lifting import Lifted
-from liegroups.numerics import stumpff
+from liegroups.numerics import safe_norm, stumpff
 from liegroups.sees import Sees
-from liegroups.spaces import HomogeneousSpace
+from liegroups.spaces import EuclideanSpace, HomogeneousSpace
 
 
 class RadialFunctions(ABC):
@@ -202,6 +205,102 @@ class RadialBasis(Invariant):
         squared = (difference * difference).sum(-1)
         features = self.functions(squared)
         return features if self.envelope is None else features * self.envelope(squared)[..., None]
+
+
+@dataclass(frozen=True)
+class FrameBasis(Invariant):
+    """Features of where a source lies as seen from the target's frame: a basis of a ball of Rⁿ.
+
+    With (R, p) the element over the target, they are the products of radial functions of the
+    distance r with monomials of the direction R⁻¹(q - p)/r. Up to a degree L, the monomials whose
+    last exponent is at most one are a basis of the polynomials on the sphere, as the spherical
+    harmonics are; there are (L + 1)² of them in space and 2L + 1 in the plane. A filter that is a
+    linear form of these (``attention.LinearFilter``) knows not only how far off a neighbor is, but
+    where.
+
+    A point has no direction from itself: where the two coincide, what depends on it is zero, and
+    not continuous. Leave points out of their own neighborhoods.
+
+    Args:
+        radius: The radius R of the ball, in the unit of the coordinates.
+        functions: ``Bessel`` or ``Gaussian``, functions of r/R.
+        max_degree: Largest degree L of the monomials; with 0 it is ``RadialBasis``.
+        envelope: ``PolynomialEnvelope`` or ``BumpEnvelope``; None for no cut-off.
+
+    Raises:
+        ValueError: If ``radius`` is not positive or ``max_degree`` is not from 0 to 6; on use,
+            unless the space is Rⁿ under isometries.
+
+    Reference:
+        Cohen et al. 2018, Spherical CNNs, and Weiler et al. 2018, 3D Steerable CNNs, section 4.4:
+        kernels as radial functions times harmonics.
+
+    Example:
+        >>> import torch
+        >>> from liegroups import SE3, Lifted
+        >>> space = SE3().default_space()
+        >>> ends = [Lifted(space.section(x), x) for x in torch.tensor([[0.0, 0, 0], [3, 4, 0]])]
+        >>> FrameBasis(radius=10.0, functions=Bessel(3), max_degree=1)(space, *ends).shape
+        torch.Size([12])
+    """
+
+    radius: float
+    functions: RadialFunctions = Bessel()
+    max_degree: int = 1
+    envelope: Envelope | None = PolynomialEnvelope()
+
+    def __post_init__(self) -> None:
+        check_length("FrameBasis.radius", self.radius)
+        check_count("FrameBasis.max_degree", self.max_degree, 0, 6)
+
+    @property
+    def sees(self) -> Sees:
+        return Sees.ELEMENTS if self.max_degree else Sees.POINTS
+
+    def dim(self, space: HomogeneousSpace) -> int:
+        return self.functions.count * len(_monomials(_isometric(space).space_dim, self.max_degree))
+
+    def __call__(self, space: HomogeneousSpace, target: Lifted, source: Lifted) -> Tensor:
+        group = _isometric(space)
+        monomials = _monomials(group.space_dim, self.max_degree)
+        linear, _ = group.split(target.element)
+        difference = source.point - target.point
+        local = torch.einsum("...ji,...j->...i", linear, difference)
+        distance = safe_norm(local)
+        direction = (local / torch.where(distance > 0, distance, 1)[..., None]).unbind(-1)
+        scaled = difference / self.radius
+        squared = (scaled * scaled).sum(-1)
+        radial = self.functions(squared)
+        if self.envelope is not None:
+            radial = radial * self.envelope(squared)[..., None]
+        radial = radial.movedim(-1, 0)
+        products = [torch.ones_like(distance)]
+        for place, monomial in enumerate(monomials[1:], start=1):
+            before = products[monomials.index(monomial[:-1], 0, place)]
+            products.append(before * direction[monomial[-1]])
+        # One after the other in memory, as kernels read them.
+        features = torch.stack([radial * product for product in products])
+        return features.flatten(0, 1).movedim(0, -1)
+
+
+@constant_when_compiled
+def _monomials(n: int, max_degree: int) -> list[tuple[int, ...]]:
+    """The axes that are multiplied, in order, for each monomial; a lower degree before."""
+    every = (
+        axes
+        for degree in range(max_degree + 1)
+        for axes in combinations_with_replacement(range(n), degree)
+    )
+    return [axes for axes in every if axes.count(n - 1) <= 1]
+
+
+def _isometric(space: HomogeneousSpace) -> AffineGroup:
+    if not isinstance(space, EuclideanSpace) or not space.is_isometric:
+        raise ValueError(
+            "FrameBasis needs points of Rⁿ under isometries, whose lifts have axes; got "
+            f"{space}. Use RelativeMatrix."
+        )
+    return space.group
 
 
 def _root(squared: Tensor) -> Tensor:

@@ -22,6 +22,13 @@ class Sampler(ABC):
     def count_on(self, space: HomogeneousSpace) -> int:
         """Number of elements over each point."""
 
+    def is_alike_on(self, space: HomogeneousSpace) -> bool:
+        """Whether the elements over any two points are the same but for one factor on the left.
+
+        The invariants of pairs of lifts of one point are then those of every other.
+        """
+        return self.count_on(space) == 1
+
     @abstractmethod
     def __call__(
         self,

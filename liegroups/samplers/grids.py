@@ -28,6 +28,9 @@ _PHI = 2**0.5
 class _SameForAll(Sampler):
     """The same elements of the stabilizer over every point."""
 
+    def is_alike_on(self, space: HomogeneousSpace) -> bool:
+        return True
+
     def equivariance(self, space: HomogeneousSpace) -> Equivariance:
         if has_one_lift(space):
             return Equivariance.EXACT
@@ -156,6 +159,9 @@ class FullOrbit(Sampler):
     """
 
     subgroup: FiniteGroup
+
+    def is_alike_on(self, space: HomogeneousSpace) -> bool:
+        return has_one_lift(space) or space.section_cocycle_is_constant
 
     def equivariance(self, space: HomogeneousSpace) -> Equivariance:
         return Equivariance.EXACT if has_one_lift(space) else Equivariance.EXACT_FOR_SUBGROUP

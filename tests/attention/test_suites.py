@@ -9,12 +9,15 @@ from attention import (
     AllPairs,
     ConcatenatedLinear,
     ContentOnly,
+    ConvNextBlock,
     Convolution,
     Count,
     Exponential,
     Filtered,
     FilterMLP,
+    FrameRotary,
     FrameVectorHead,
+    GroupConvolutionBlock,
     InvariantHead,
     Joint,
     LieTransformer,
@@ -23,6 +26,7 @@ from attention import (
     LocationOnly,
     Nearest,
     NormLocation,
+    PairPerceptron,
     PointHead,
     Product,
     Radius,
@@ -30,6 +34,7 @@ from attention import (
     RelativePosition,
     RelativeVectorHead,
     Rotary,
+    SeparableBlock,
     SharedLocationMLP,
     Sigmoid,
     Softmax,
@@ -42,8 +47,10 @@ from liegroups import (
     SO3,
     T3,
     AlgebraNorm,
+    Bessel,
     Distance,
     E,
+    FrameBasis,
     Frames,
     FullOrbit,
     Grid,
@@ -146,20 +153,71 @@ TestRotaryOfRigidMotions = suite(SE3(), lift=Frames(), kernel=KERNELS["rotary"][
 TestRotaryOfScalings = suite(Sim(2), lift=Frames(), kernel=KERNELS["rotary"][0])
 TestNearestWithLifts = suite(SE3(), lift=Haar(2), neighborhood=Nearest(3))
 
-TestSeparableHaar = suite(SE3(), lift=Haar(2), separable=True)
+TestSeparableHaar = suite(SE3(), lift=Haar(2), block=SeparableBlock)
 TestSeparableSubgroup = suite(
-    SE3(), lift=FullOrbit(TetrahedralGroup()), width=8, invariant=RelativeMatrix(), separable=True
+    SE3(),
+    lift=FullOrbit(TetrahedralGroup()),
+    width=8,
+    invariant=RelativeMatrix(),
+    block=SeparableBlock,
 )
-TestSeparableGrid = suite(SE2(), lift=Grid(3), separable=True, neighborhood=Radius(2.0))
+TestSeparableGrid = suite(SE2(), lift=Grid(3), block=SeparableBlock, neighborhood=Radius(2.0))
 TestSeparableOrientations = suite(
     SE3(),
     lift=Grid(3),
     invariant=LiftedPositionOrientation(),
     kernel=partial(Convolution, filter=FilterMLP),
-    separable=True,
+    block=SeparableBlock,
 )
-TestSeparableVectors = suite(SE3(), lift=Haar(2), head=FrameVectorHead, separable=True)
-TestSeparableWithOneLift = suite(SE3(), invariant=Distance(), separable=True)
+TestSeparableVectors = suite(SE3(), lift=Haar(2), head=FrameVectorHead, block=SeparableBlock)
+TestGroupConvolution = suite(
+    SE3(),
+    lift=FullOrbit(TetrahedralGroup()),
+    width=8,
+    invariant=FrameBasis(3.0, Bessel(3)),
+    kernel=Convolution,
+    normalizer=Linear(),
+    block=GroupConvolutionBlock,
+    neighborhood=AllPairs(loops=False),
+)
+TestGroupConvolutionOfThePlane = suite(SE2(), lift=Grid(4), width=8, block=GroupConvolutionBlock)
+TestFrameRotary = suite(
+    SE3(),
+    lift=FullOrbit(TetrahedralGroup()),
+    width=8,
+    kernel=partial(ContentOnly, content=partial(FrameRotary, length=2.0)),
+    block=GroupConvolutionBlock,
+)
+TestFrameRotaryWithoutKeys = suite(
+    SE2(),
+    lift=Grid(4),
+    kernel=partial(ContentOnly, content=partial(FrameRotary, keys=False)),
+    normalizer=Linear(),
+    block=SeparableBlock,
+)
+TestConvNext = suite(
+    SE3(),
+    lift=Grid(3),
+    invariant=LiftedPositionOrientation(),
+    kernel=Convolution,
+    block=partial(ConvNextBlock, scale=0.5),
+    basis=partial(PairPerceptron, features=4, hidden=8),
+    neighborhood=Radius(2.0),
+)
+TestConvNextOfDrawnLifts = suite(
+    SE3(), lift=Haar(2), kernel=partial(Convolution, filter=FilterMLP), block=ConvNextBlock
+)
+TestBasis = suite(
+    SE3(), invariant=Distance(), basis=partial(PairPerceptron, features=4, hidden=8, degree=2)
+)
+TestFrameBasis = suite(
+    SE3(),
+    lift=Frames(),
+    invariant=FrameBasis(3.0, Bessel(3), max_degree=2),
+    kernel=Convolution,
+    neighborhood=AllPairs(loops=False),
+)
+TestSeparableWithOneLift = suite(SE3(), invariant=Distance(), block=SeparableBlock)
 
 TestSums = suite(SE3(), invariant=Distance(), head=partial(InvariantHead, pooling="sum"))
 TestSoftmaxes = suite(SE3(), invariant=Distance(), pooling="softmax")

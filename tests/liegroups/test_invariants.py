@@ -18,6 +18,7 @@ from liegroups import (
     ConcentricSpheres,
     Distance,
     EuclideanSpace,
+    FrameBasis,
     Gaussian,
     GroupItself,
     InverseDistance,
@@ -85,6 +86,11 @@ TestBesselUnderSE3 = invariant_suite(RadialBasis(3.0, Bessel(4)), SE3_SPACE)
 TestBesselUnderSO3 = invariant_suite(
     RadialBasis(3.0, Bessel(4), envelope=BumpEnvelope()), SO3_SPACE
 )
+TestFrameBasisUnderSE3 = invariant_suite(FrameBasis(3.0, Bessel(2)), SE3_SPACE)
+TestFrameBasisUnderSE2 = invariant_suite(
+    FrameBasis(3.0, Gaussian(2), max_degree=3, envelope=None), EuclideanSpace(SE2())
+)
+TestFrameBasisUnderE3 = invariant_suite(FrameBasis(3.0, Bessel(2), 2), E(3).default_space())
 TestGaussianUnderSE3 = invariant_suite(RadialBasis(3.0, Gaussian(5)), SE3_SPACE)
 TestGaussianWithoutCutOff = invariant_suite(
     RadialBasis(3.0, Gaussian(5), envelope=None), EuclideanSpace(SE2())
@@ -353,3 +359,22 @@ def test_radial_settings():
         Bessel(0)
     with pytest.raises(ValueError, match=r"PolynomialEnvelope\.power: 2; accepted: 3 to"):
         PolynomialEnvelope(2)
+
+
+@pytest.mark.parametrize(("n", "dim"), [(2, 7), (3, 16)])
+def test_directions_of_a_frame_span_the_harmonics(n, dim):
+    """As many independent functions on the sphere as there are harmonics up to that degree."""
+    space = EuclideanSpace(SE3() if n == 3 else SE2())
+    directions = torch.nn.functional.normalize(torch.randn(100, n, dtype=torch.float64), dim=-1)
+    ends = (Lifted(torch.eye(n + 1).double(), x) for x in (torch.zeros(n).double(), directions))
+    basis = FrameBasis(5.0, Bessel(1), max_degree=3)
+    features = basis(space, *ends)
+    assert features.shape[-1] == basis.dim(space) == dim
+    assert torch.linalg.matrix_rank(features) == dim
+
+
+def test_a_frame_basis_of_degree_0_is_a_radial_basis():
+    ends = [Lifted(SE3_SPACE.section(x), x) for x in torch.randn(2, 20, 3)]
+    radial, framed = RadialBasis(2.0, Bessel(4)), FrameBasis(2.0, Bessel(4), max_degree=0)
+    torch.testing.assert_close(framed(SE3_SPACE, *ends), radial(SE3_SPACE, *ends))
+    assert framed.sees == radial.sees
