@@ -116,6 +116,7 @@ MISTAKES: dict[str, str] = {
         lg.Bessel(count=0)
         lg.PolynomialEnvelope(power=2)
         lg.RadialBasis(radius=-1.0)
+        LieTransformer(lg.Sim(3), 1, 1, invariant=lg.FrameBasis(5.0), lift=lg.Frames())
     """,
     "Networks": """
         LieTransformer(lg.SE3(), in_features=0, out_features=1)
@@ -135,6 +136,20 @@ MISTAKES: dict[str, str] = {
         LieTransformer(lg.T3(), 1, 1, kernel=partial(ContentOnly, content=partial(Rotary, length=0.0)))
         LieTransformer(lg.SO3(), 1, 1, kernel=partial(ContentOnly, content=partial(Rotary, length=2.0)))
         LieTransformer(lg.SE3(), 1, 1, width=16, heads=8, kernel=partial(ContentOnly, content=Rotary))
+        LieTransformer(lg.SE3(), 1, 1, kernel=partial(ContentOnly, content=FrameRotary), lift=lg.Frames())
+        LieTransformer(lg.SO3(), 1, 1, kernel=partial(ContentOnly, content=FrameRotary))
+        LieTransformer(lg.SE3(), 1, 1, width=8, heads=8, kernel=partial(ContentOnly, content=FrameRotary))
+        LieTransformer(lg.SE3(), 1, 1, invariant=[lg.Distance(), lg.InverseDistance()], basis=PairPerceptron)
+        LieTransformer(lg.SO3(), 1, 1, lift=lg.Haar(4), block=SeparableBlock)
+        LieTransformer(lg.SE3(), 1, 1, lift=lg.Haar(4), block=SeparableBlock, head=RelativeVectorHead)
+        LieTransformer(lg.SE3(), 1, 1, lift=lg.Haar(4), block=GroupConvolutionBlock)
+        LieTransformer(lg.SE3(), 1, 1, lift=lg.Grid(5), block=GroupConvolutionBlock)
+        GroupConvolutionBlock(32, 4, Geometry(lg.SE3().default_space(), lg.Distance()))
+        LieTransformer(lg.SE3(), 1, 1, lift=lg.Grid(4), block=ConvNextBlock)
+        LieTransformer(lg.SE3(), 1, 1, lift=lg.Grid(4), kernel=Convolution, block=ConvNextBlock, backend="reference")
+        LieTransformer(lg.SE3(), 1, 1, head=partial(RelativeVectorHead, kernel=Convolution))
+        HarmonicTransformer(4, 1, channels=32, heads=5)
+        HarmonicTransformer(4, 1, kernel=Sum)
         Exponential(limit=20.0)
     """,
     "Neighborhoods": """
