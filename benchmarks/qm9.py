@@ -1,6 +1,7 @@
 """QM9: speed of training, networks at equal time, learning curves, and training on a GPU.
 
     python benchmarks/qm9.py throughput [--threads 2] [NETWORK ...]
+    OMP_NUM_THREADS=1 python benchmarks/qm9.py lifts
     python benchmarks/qm9.py profile [NETWORK]
     OMP_NUM_THREADS=1 python benchmarks/qm9.py precision [--steps 1500] [NETWORK ...]
     OMP_NUM_THREADS=1 python benchmarks/qm9.py compare [--seconds 180] [NETWORK ...]
@@ -9,6 +10,7 @@
     python benchmarks/qm9.py train [--targets homo alpha ...] [--seconds 600] [NETWORK ...]
 
 - throughput: molecules a second while training, of results/qm9/throughput.json.
+- lifts: time against the number of lifts, of results/qm9/lifts.json.
 - profile: where the time of a training step goes.
 - precision: the same steps in single and in half precision, of results/qm9/precision.json.
 - compare: networks on one target, each trained for the same time on all training molecules.
@@ -63,15 +65,19 @@ from torch.nn.functional import l1_loss
 from attention import (
     AllPairs,
     ContentOnly,
+    ConvNextBlock,
     Convolution,
     Count,
+    GroupConvolutionBlock,
     LieTransformer,
     Linear,
     LinearLocation,
     LocationOnly,
+    PairPerceptron,
     Product,
     Radius,
     Rotary,
+    SeparableBlock,
     SharedLocationMLP,
     Softmax,
     Sum,
@@ -86,6 +92,7 @@ from liegroups import (
     Concat,
     E,
     Equivariance,
+    FrameBasis,
     Frames,
     FullOrbit,
     Gaussian,
@@ -113,6 +120,19 @@ _PRODUCT = partial(Product, location=SharedLocationMLP)
 _RADIAL_PRODUCT = partial(Product, location=LinearLocation)
 _RADIAL_SUM = partial(Sum, location=LinearLocation)
 _ROTARY = partial(ContentOnly, content=partial(Rotary, length=3.0))
+_CONVOLUTION = partial(
+    LieTransformer,
+    group=SE3(),
+    width=128,
+    layers=3,
+    kernel=Convolution,
+    normalizer=Linear(),
+    neighborhood=AllPairs(loops=False),
+)
+
+_SEPARABLE = partial(
+    LieTransformer, group=SE3(), invariant=LiftedPositionOrientation(), layers=3, heads=4
+)
 
 NETWORKS: dict[str, NetworkMaker] = {
     "distances": partial(_LIE, group=SE3(), invariant=RADIAL, kernel=_RADIAL_PRODUCT),
@@ -161,17 +181,43 @@ NETWORKS: dict[str, NetworkMaker] = {
     "LieTransformer, 4 Haar lifts": partial(
         _SMALL, group=SE3(), invariant=RelativePose(), lift=Haar(4), kernel=_PRODUCT
     ),
-    "convolution": partial(
-        LieTransformer,
-        group=SE3(),
-        invariant=RadialBasis(5.0, Bessel(20)),
-        width=128,
-        layers=3,
-        kernel=Convolution,
-        normalizer=Linear(),
-        neighborhood=AllPairs(loops=False),
-    ),
+    "convolution": partial(_CONVOLUTION, invariant=RadialBasis(5.0, Bessel(20))),
     "harmonics": partial(HarmonicTransformer, channels=128, layers=3),
+    "frames, convolution": partial(
+        _CONVOLUTION, invariant=FrameBasis(5.0, Bessel(16)), lift=Frames(radius=1.5)
+    ),
+    "tetrahedral group, convolutions": partial(
+        _CONVOLUTION,
+        invariant=FrameBasis(5.0, Bessel(8)),
+        lift=FullOrbit(TetrahedralGroup()),
+        width=16,
+        block=GroupConvolutionBlock,
+    ),
+    "octahedral group, convolutions": partial(
+        _CONVOLUTION,
+        invariant=FrameBasis(5.0, Bessel(8)),
+        lift=FullOrbit(OctahedralGroup()),
+        width=8,
+        block=GroupConvolutionBlock,
+    ),
+    "positions and orientations, separable": partial(
+        _CONVOLUTION,
+        invariant=LiftedPositionOrientation(),
+        lift=Grid(6),
+        width=64,
+        block=ConvNextBlock,
+        basis=partial(PairPerceptron, features=32, hidden=32),
+        neighborhood=Radius(5.0, loops=False, layout="dense"),
+    ),
+    "4 Haar lifts, separable": partial(
+        _CONVOLUTION,
+        invariant=RelativeMatrix(),
+        lift=Haar(4),
+        width=64,
+        block=ConvNextBlock,
+        basis=partial(PairPerceptron, features=32, hidden=32, degree=2),
+        neighborhood=Radius(5.0, loops=False, layout="dense"),
+    ),
     "SchNet (SchNetPack)": partial(SchNetPack, "SchNet"),
     "SchNet (SchNetPack), Muon": partial(SchNetPack, "SchNet"),
     "PaiNN (SchNetPack)": partial(SchNetPack, "PaiNN"),
@@ -193,6 +239,9 @@ _BY_MUON: dict[str, Any] = {"optimizer": "muon", "learning_rate": 4e-3, "batch_s
 TRAINING = dict.fromkeys(
     (
         *("convolution", "harmonics"),
+        *("frames, convolution", "tetrahedral group, convolutions"),
+        *("octahedral group, convolutions", "positions and orientations, separable"),
+        "4 Haar lifts, separable",
         *("SchNet (SchNetPack), Muon", "PaiNN (SchNetPack), Muon"),
     ),
     _BY_MUON,
@@ -209,7 +258,7 @@ CURVE = ("distances", "T3", "frames")
 
 def make(network: str, target: str, **settings: Any) -> Model:
     """A network with random weights for a target."""
-    of_intensive = "softmax" if network in ("convolution", "harmonics") else "mean"
+    of_intensive = "softmax" if network in TRAINING and "SchNetPack" not in network else "mean"
     pooling = of_intensive if target in INTENSIVE else "sum"
     return Model(
         partial(NETWORKS[network], pooling=pooling),
@@ -569,6 +618,45 @@ def throughput(settings: Namespace) -> None:
         )
 
 
+def lifts(settings: Namespace) -> None:
+    """Processor time of a training step for 4 to 24 lifts, and the exponent that fits it."""
+    networks: dict[str, Any] = {
+        "ConvNextBlock": NETWORKS["positions and orientations, separable"],
+        "SeparableBlock": partial(_SEPARABLE, block=SeparableBlock),
+        "AttentionBlock": _SEPARABLE,
+    }
+    for name, network in networks.items():
+        counts = (4, 8, 16, 24) if name != "AttentionBlock" else (2, 4)
+        times = []
+        started = processor_seconds()
+        for count in counts:
+            NETWORKS["lifts"] = partial(network, lift=Grid(count), width=32)
+            model = make("lifts", "homo", optimizer="muon")
+            meter = Meter(4)
+            trainer(settings, 12, meter).fit(
+                model, datamodule=data_of(settings, "homo", 2000, True)
+            )
+            times.append(meter.seconds / meter.steps)
+        exponent = float(np.polyfit(np.log(counts), np.log(times), 1)[0])
+        row = {
+            "block": name,
+            "lifts": list(counts),
+            "seconds_per_step": [round(t, 3) for t in times],
+            "exponent": round(exponent, 2),
+            "batch_size": settings.batch_size,
+            "device": name_of(torch.device(settings.device)),
+            "cpu_seconds": round(processor_seconds() - started, 1),
+        }
+        print(json.dumps(row), flush=True)
+        others = [r for r in read("qm9/lifts") if r["block"] != name]
+        write(
+            "qm9/lifts",
+            sorted([*others, stamped(row)], key=lambda r: r["exponent"]),
+            "Processor seconds of a training step on QM9 with a grid of lifts over each atom, "
+            "width 32 and 3 layers, and the exponent of the lifts that fits them.",
+        )
+
+
 def profile(settings: Namespace) -> None:
     torch.set_num_threads(settings.threads)
     model = make((settings.networks or [DEFAULT])[0], "homo", compile=settings.compile)
@@ -582,6 +670,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__.split("\n")[0])
     modes = {
         "throughput": throughput,
+        "lifts": lifts,
         "profile": profile,
         "precision": precision,
         "compare": compare,

@@ -294,7 +294,7 @@ def test_python_of_the_pages_runs(lie_attention, tmp_path, monkeypatch):
 
     lie_attention(
         "fit", "--config", "md17/quick.yaml", "--run", "runs/ethanol", *FEW["md17"],
-        "--data.test_frames=4", "--trainer.max_epochs=1",
+        "--data.test_frames=4", "--trainer.max_epochs=1", "--model.learning_rate=1e-6",
     )  # fmt: skip
     write("ethanol.xyz", molecule("CH3CH2OH"))
     ran = [
