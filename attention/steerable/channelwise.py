@@ -53,6 +53,14 @@ class ChannelwiseTransformer(Network):
         hidden: Number of hidden units of the perceptrons of pairs.
         normalizer: Turns logits into weights.
         pooling: ``sum`` or ``mean`` over the points, or ``none`` for an output at each point.
+        bounded: Whether messages and logits are of features of unit size, and products grow no
+            faster than features. Without it, what a layer gives is a cubic of what it gets, so that
+            a network of four has an output of degree 54, which is beyond all bounds where the
+            features are unusual; and a neighbor with a large logit hides the others until it is
+            all but gone.
+        by_kind: Whether what a layer keeps of a point's features goes through a linear map of its
+            own for each kind of points, as it does in NequIP; the input features are then one-hot
+            kinds, or any of which the map is to be a linear form.
 
     Raises:
         ValueError: If the settings do not fit each other.
@@ -86,6 +94,8 @@ class ChannelwiseTransformer(Network):
         hidden: int = 32,
         normalizer: Normalizer = Softmax(),  # noqa: B008 (immutable)
         pooling: Pooling = "none",
+        bounded: bool = False,
+        by_kind: bool = False,
     ) -> None:
         super().__init__()
         check_pooling(pooling)
@@ -109,8 +119,12 @@ class ChannelwiseTransformer(Network):
         self.embedding = nn.Linear(in_features, channels)
         ends = [scalars, *[every] * (layers - 1), scalars]
         self.layers = nn.ModuleList(
-            ChannelwiseLayer(self.geometry, channels, heads, hidden, normalizer, max_degree, *kinds)
-            for kinds in pairwise(ends)
+            ChannelwiseLayer(
+                *(self.geometry, channels, heads, hidden, normalizer, max_degree, *types),
+                bounded,
+                in_features if by_kind else None,
+            )
+            for types in pairwise(ends)
         )
         self.out = nn.Sequential(
             nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, out_features)
@@ -158,7 +172,7 @@ class ChannelwiseTransformer(Network):
             key = layer.types_in, layer.types_out
             if key not in matrices:
                 matrices[key] = layer.product(harmonics)
-            hidden = layer(pairs, matrices[key], hidden)
+            hidden = layer(pairs, matrices[key], hidden, features)
         return pool(self.out(hidden[..., 0, :]), mask, self.pooling)
 
 
@@ -215,6 +229,9 @@ class ChannelwiseLayer(nn.Module):
         max_degree: Largest degree of the harmonics.
         types_in: Degrees of the input.
         types_out: Degrees of the output.
+        bounded: Whether products of features grow no faster than the features.
+        kinds: Number of features of the kinds of points, each of which has its own self-connection;
+            None where all have the same.
     """
 
     def __init__(
@@ -227,9 +244,11 @@ class ChannelwiseLayer(nn.Module):
         max_degree: int,
         types_in: range,
         types_out: range,
+        bounded: bool = False,
+        kinds: int | None = None,
     ) -> None:
         super().__init__()
-        self.types_in, self.types_out = types_in, types_out
+        self.types_in, self.types_out, self.bounded = types_in, types_out, bounded
         self.channels, self.heads, self.normalizer = channels, heads, normalizer
         self.product = PairMatrices(types_in, types_out, max_degree)
         paths = self.product.paths
@@ -237,6 +256,7 @@ class ChannelwiseLayer(nn.Module):
         # Types of both input and output can be compared, and kept.
         self.both = [degree for degree in types_in if degree in types_out]
         self.query_and_keep = ByType(channels, 2 * channels, self.both)
+        self.keep_by_kind = None if kinds is None else ByKind(kinds, channels, self.both)
         compared = zip(paths[: len(self.both)], self.both, strict=True)
         numbers = channels // heads * sum(count * (2 * degree + 1) for count, degree in compared)
         self.scale = numbers**-0.5
@@ -244,26 +264,37 @@ class ChannelwiseLayer(nn.Module):
             torch.randn(count * channels, channels) * (count * channels) ** -0.5 for count in paths
         )
         self.first_and_second = ByType(channels, 2 * channels, types_out)
-        kinds = len(types_out)
+        count = len(types_out)
         self.perceptron = nn.Sequential(
-            nn.Linear((kinds + 1) * channels, 2 * channels),
+            nn.Linear((count + 1) * channels, 2 * channels),
             nn.SiLU(),
-            nn.Linear(2 * channels, kinds * channels),
+            nn.Linear(2 * channels, count * channels),
         )
 
-    def forward(self, pairs: Pairs, matrices: Tensor, features: Tensor) -> Tensor:
+    def forward(
+        self, pairs: Pairs, matrices: Tensor, features: Tensor, kinds: Tensor | None = None
+    ) -> Tensor:
         """Attend.
 
         Args:
             pairs: The pairs.
             matrices: Their matrices of the product, ``(pairs, columns, rows)``.
             features: ``(batch, points, components, channels)``.
+            kinds: Features of the kinds of the points, ``(batch, points, kinds)``, where each has
+                its own self-connection.
 
         Returns:
             New features, of the types of the output, in the same order.
         """
         kept = features[..., : sum(2 * degree + 1 for degree in self.both), :]
         query, keep = self.query_and_keep(kept).chunk(2, -1)
+        if self.bounded:
+            # Queries are linear in the features, so that they can be scaled with them.
+            size = _size(features)
+            query, features = query / size, features / size
+        if self.keep_by_kind is not None:
+            assert kinds is not None
+            keep = keep + self.keep_by_kind(kept, kinds)
         received = self._attend(pairs, matrices, features, query)
         hidden: list[Tensor] = []
         for part, mix in zip(self._by_path(received), self.mix, strict=True):
@@ -272,6 +303,9 @@ class ChannelwiseLayer(nn.Module):
             hidden.append(mixed + self._of_type(keep, len(hidden)) if have else mixed)
         together = torch.cat(hidden, -2)
         first, second = self.first_and_second(together).chunk(2, -1)
+        if self.bounded:
+            # Small features stay as they are; large ones multiply others as if of unit size.
+            first = first / _size(first)
         product = first * second
         inner = [
             self._of_type(product, degree).sum(-2) * (2 * degree + 1) ** -0.5
@@ -323,6 +357,11 @@ class ChannelwiseLayer(nn.Module):
     def _of_type(x: Tensor, degree: int) -> Tensor:
         """The components of a type, of features ``(..., components, channels)``."""
         return x[..., degree * degree : (degree + 1) ** 2, :]
+
+
+def _size(x: Tensor) -> Tensor:
+    """√(1 + x²) of the mean square of features ``(..., components, channels)``."""
+    return (1 + x.square().mean((-2, -1), keepdim=True)).sqrt()
 
 
 class PairWeights(nn.Module):
@@ -386,3 +425,26 @@ class ByType(nn.Module):
         """Features ``(..., components, channels_in)`` to ``(..., components, channels_out)``."""
         parts = x.split(self.sizes, -2)
         return torch.cat([p @ w for p, w in zip(parts, self.weights, strict=True)], -2)
+
+
+class ByKind(nn.Module):
+    """A linear map of the channels of each type for each kind of points, without a bias.
+
+    Args:
+        kinds: Number of features of the kinds, of which the map is a linear form.
+        channels: Number of channels.
+        types: The degrees.
+    """
+
+    def __init__(self, kinds: int, channels: int, types: Sequence[int]) -> None:
+        super().__init__()
+        self.sizes, self.channels = [2 * degree + 1 for degree in types], channels
+        self.weights = nn.ParameterList(
+            torch.randn(kinds, channels**2) * channels**-0.5 for _ in types
+        )
+
+    def forward(self, x: Tensor, kinds: Tensor) -> Tensor:
+        """Features ``(..., components, channels)`` to others, kinds being ``(..., kinds)``."""
+        parts = x.split(self.sizes, -2)
+        maps = [(kinds @ w).unflatten(-1, (self.channels, -1)) for w in self.weights]
+        return torch.cat([p @ w for p, w in zip(parts, maps, strict=True)], -2)

@@ -17,7 +17,8 @@ from attention import Network
 from liegroups.checks import check_length, check_number
 from tasks.data.clouds import Clouds, one_hot
 from tasks.objectives.base import Column, Facts, Figures, Objective, Prediction, Tested, all_of
-from tasks.objectives.gradients import energy_and_forces, energy_of, symmetry_errors
+from tasks.objectives.gradients import Energy, energy_and_forces, energy_of, symmetry_errors
+from tasks.objectives.repulsion import repulsion_energy
 from tasks.sources.md17.data import MD17, Molecule
 from tasks.sources.md17.frames import ELEMENTS
 
@@ -53,6 +54,8 @@ class EnergiesAndForces(Objective[MD17]):
         late: Share of the training after which the second stage begins.
         scale: Factor on what the network gives. A sum over atoms of features of unit variance has
             forces ten times those of molecules, and a training that starts lower ends lower.
+        repulsion: Whether the energy is what the network gives and ``repulsion_energy``, which
+            keeps atoms apart where no training frame has them close. For simulations.
 
     Raises:
         ValueError: If a number is out of range, or both weights are 0.
@@ -73,6 +76,7 @@ class EnergiesAndForces(Objective[MD17]):
         late_energy_weight: float | None = None,
         late: float = 0.75,
         scale: float = 1.0,
+        repulsion: bool = False,
     ) -> None:
         super().__init__(facts)
         check_number("energy_weight", energy_weight, least=0, most=_LARGEST_WEIGHT)
@@ -89,7 +93,7 @@ class EnergiesAndForces(Objective[MD17]):
             )
         self.force_weight, self.energies, self.scale = force_weight, energies, scale
         self.weights_of_stages = energy_weight, late_energy_weight
-        self.late = late
+        self.late, self.repulsion = late, repulsion
         # A tensor, since a compiled step takes numbers as they are when it is compiled.
         self.register_buffer("energy_weight", torch.tensor(energy_weight), persistent=False)
         self.molecule: Molecule | None = None
@@ -146,6 +150,34 @@ class EnergiesAndForces(Objective[MD17]):
 
     # ---- training and evaluation -------------------------------------------------------------
 
+    def energy(
+        self,
+        network: Network,
+        features: Tensor,
+        mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Energy:
+        """The energy in the units of the network, as a function of the positions in Å.
+
+        Args:
+            network: The network.
+            features: Features of the atoms ``(batch, atoms, in_features)``.
+            mask: Booleans ``(batch, atoms)``, or None.
+            generator: Source of randomness for the network.
+        """
+        prior: Energy | None = None
+        if self.repulsion:
+            known = features.new_tensor(list(ELEMENTS.values()))
+            charges = (features[..., : len(known)] @ known).round()
+            unit = self.force_rms
+
+            def prior(positions: Tensor) -> Tensor:
+                return repulsion_energy(charges, positions, mask) / unit
+
+        return energy_of(
+            network, features, mask, scale=self.scale, prior=prior, generator=generator
+        )
+
     def _energy_and_forces(
         self,
         network: Network,
@@ -154,9 +186,7 @@ class EnergiesAndForces(Objective[MD17]):
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Energy and forces in the units of the network."""
-        energy = energy_of(
-            network, batch.features, batch.mask, scale=self.scale, generator=generator
-        )
+        energy = self.energy(network, batch.features, batch.mask, generator)
         return energy_and_forces(energy, batch.points, create_graph=create_graph)
 
     def loss(

@@ -23,6 +23,7 @@ def energy_of(
     mask: Tensor | None = None,
     *,
     scale: float = 1.0,
+    prior: Energy | None = None,
     generator: torch.Generator | None = None,
 ) -> Energy:
     """What a network of one output says of the energy, as a function of the positions alone.
@@ -32,6 +33,7 @@ def energy_of(
         features: Features of the atoms ``(batch, atoms, in_features)``.
         mask: Booleans ``(batch, atoms)``, or None.
         scale: Factor on what the network gives.
+        prior: An energy of its own, in the unit of the scaled output, that is added to it.
         generator: Source of randomness for the network.
     """
 
@@ -41,7 +43,8 @@ def energy_of(
         output: Tensor = network(seen, positions, exists, generator=generator)
         if network.is_per_point:
             output = output.sum(1)
-        return output[:, 0] if scale == 1 else scale * output[:, 0]
+        found = output[:, 0] if scale == 1 else scale * output[:, 0]
+        return found if prior is None else found + prior(positions)
 
     return energy
 

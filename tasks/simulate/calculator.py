@@ -19,7 +19,7 @@ from torch import Tensor
 from tasks.data.clouds import one_hot
 from tasks.errors import UserError
 from tasks.objectives import EnergiesAndForces
-from tasks.objectives.gradients import energy_and_forces, energy_of
+from tasks.objectives.gradients import energy_and_forces
 from tasks.runs.checkpoint import load_model
 from tasks.runs.folder import RunFolder
 from tasks.runs.trust import Trust
@@ -98,7 +98,7 @@ class Calculator(ASECalculator):
         if tuple(found.numbers) != self._charges:
             self._take(found)
         positions = found.positions - found.positions.mean(0)
-        _check(found, positions)
+        _check(found, positions, self.objective.repulsion)
         energy, forces = self._compute(torch.from_numpy(positions[None]).to(self.dtype))
         if not (energy.isfinite().all() and forces.isfinite().all()):
             raise ValueError(
@@ -130,11 +130,10 @@ class Calculator(ASECalculator):
                 atoms.get_chemical_formula(),
             )
         features = torch.from_numpy(one_hot(ELEMENTS)[atoms.numbers])[None].to(self.dtype)
-        scale = self.objective.scale
         self._compute: Callable[[Tensor], tuple[Tensor, Tensor]] = (
-            trace(self.network, features, scale)
+            trace(self.network, features, self.objective.energy)
             if self.traced
-            else partial(energy_and_forces, energy_of(self.network, features, scale=scale))
+            else partial(energy_and_forces, self.objective.energy(self.network, features))
         )
         self._charges = tuple(atoms.numbers)
 
@@ -160,14 +159,17 @@ def load_energies(path: Path, trust: Trust | None = None) -> tuple[Model, Energi
     return model, model.objective
 
 
-def _check(atoms: Any, positions: np.ndarray[Any, Any]) -> None:
+def _check(atoms: Any, positions: np.ndarray[Any, Any], may_overlap: bool) -> None:
     if atoms.pbc.any():
         raise ValueError("atoms: the model is of a molecule in vacuum; set atoms.pbc = False.")
     if not np.isfinite(positions).all():
         raise ValueError("atoms: a coordinate is not finite.")
-    if (found := overlap(positions)) is not None:
+    if not may_overlap and (found := overlap(positions)) is not None:
         first, second, distance = found
-        raise ValueError(f"atoms: {first} and {second} overlap: they are {distance:.3g} Å apart.")
+        raise ValueError(
+            f"atoms: {first} and {second} overlap: they are {distance:.3g} Å apart; a model with "
+            "model.objective.repulsion would push them apart."
+        )
 
 
 def _symbols(charges: set[int]) -> str:

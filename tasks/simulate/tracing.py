@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.autograd import grad
 
 from attention import Network
-from tasks.objectives.gradients import energy_of
+from tasks.objectives.gradients import Energy, energy_of
 from tasks.training.recording import record, recordable
 
 __all__ = ["trace"]
 
 
 def trace(
-    network: Network, features: Tensor, scale: float = 1.0
+    network: Network, features: Tensor, energy: Callable[[Network, Tensor], Energy] = energy_of
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """Record how energy and forces of a molecule are computed.
 
@@ -29,7 +29,7 @@ def trace(
     Args:
         network: Gives the energy ``(1, 1)``; it is left as it is.
         features: Features of the atoms ``(1, atoms, in_features)``.
-        scale: Factor on what the network gives.
+        energy: Gives the energy of the network, as a function of the positions.
 
     Returns:
         A function from positions ``(1, atoms, 3)``, of the type of the features, to the energy
@@ -43,9 +43,9 @@ def trace(
 
     def energy_and_forces(positions: Tensor) -> tuple[Tensor, Tensor]:
         moving = positions.detach().requires_grad_()
-        energy = energy_of(network, features, scale=scale)(moving)
-        (gradient,) = grad(energy.sum(), moving)
-        return energy.detach(), -gradient
+        value = energy(network, features)(moving)
+        (gradient,) = grad(value.sum(), moving)
+        return value.detach(), -gradient
 
     example = torch.randn_like(features[..., :3])
     graph = record(network, "traced", energy_and_forces, example)

@@ -6,7 +6,7 @@ from e3nn import o3
 
 from attention import invariance_error
 from attention.steerable import ChannelwiseTransformer
-from attention.steerable.channelwise import PairMatrices
+from attention.steerable.channelwise import ByKind, PairMatrices
 from liegroups import Distance, E, InverseDistance, RadialBasis
 
 CHANNELS, PAIRS = 3, 5
@@ -119,3 +119,32 @@ def test_features_beyond_scalars_matter():
 def test_wrong_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         ChannelwiseTransformer(1, 1, Distance(), **settings)
+
+
+@pytest.mark.parametrize(("bounded", "least", "most"), [(False, 17, 19), (True, 0.9, 1.1)])
+def test_bounded_products_keep_the_output_in_proportion(bounded, least, most):
+    """Of degree 3 · 3 · 2 without bounds, for three layers of which the last gives scalars."""
+    torch.manual_seed(0)
+    network = ChannelwiseTransformer(
+        2, 1, RadialBasis(5.0), channels=8, heads=2, layers=3, bounded=bounded
+    ).double()
+    torch.nn.init.zeros_(network.embedding.bias)
+    points = torch.randn(4, 6, 3, dtype=torch.float64)
+    features = torch.randn(4, 6, 2, dtype=torch.float64)
+    with torch.no_grad():
+        sizes = [network(scale * features, points).abs().mean() for scale in (1e4, 1e5)]
+    assert least < float((sizes[1] / sizes[0]).log10()) < most
+
+
+def test_self_connections_by_kind_are_linear_maps_of_each_kind():
+    torch.manual_seed(0)
+    maps = ByKind(3, CHANNELS, [0, 1])
+    x = torch.randn(2, 5, 4, CHANNELS)
+    kinds = torch.tensor([[0, 1, 2, 0, 1], [2, 2, 1, 0, 0]])
+    found = maps(x, torch.nn.functional.one_hot(kinds, 3).float())
+    for cloud in range(2):
+        for point in range(5):
+            weights = [w[kinds[cloud, point]].view(CHANNELS, CHANNELS) for w in maps.weights]
+            own = x[cloud, point]
+            expected = torch.cat((own[:1] @ weights[0], own[1:] @ weights[1]))
+            torch.testing.assert_close(found[cloud, point], expected)

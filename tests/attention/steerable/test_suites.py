@@ -55,6 +55,9 @@ TestHarmonicWithRadius = harmonic(
 TestHarmonicOfNearest = harmonic(neighborhood=Nearest(3, loops=False), pooling="mean")
 TestWithoutHarmonics = harmonic(max_degree=0)
 TestChannelwise = channelwise(invariant=Distance(), neighborhood=OTHERS)
+TestChannelwiseBounded = channelwise(
+    invariant=Distance(), neighborhood=OTHERS, bounded=True, by_kind=True
+)
 TestChannelwiseWithRadius = channelwise(
     invariant=Distance(), neighborhood=Radius(2.0, cutoff=None, loops=False), pooling="mean"
 )
