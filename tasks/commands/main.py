@@ -31,6 +31,7 @@ from tasks.training.model import Model
 COMMANDS = {
     "ablate": "tasks.studies.command.ablate",
     "check-group": "tasks.commands.check_group.check_group",
+    "export": "tasks.commands.export.export",
     "md": "tasks.commands.md.md",
     "plot": "tasks.commands.plot.plot",
 }
@@ -90,7 +91,9 @@ def _find_command(given: list[str]) -> str | None:
         and (place == 0 or args[place - 1][:1] != "-" or "=" in args[place - 1])
         for place, arg in enumerate(args)
     )
-    if command == "predict" and (files or values_of(args, "checkpoint")):
+    if command == "predict" and (
+        files or values_of(args, "checkpoint") or values_of(args, "model")
+    ):
         return "tasks.commands.predict.predict"
     if command == "test" and "--table" in args:
         return "tasks.commands.table.table"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from liegroups import SO2, SO3
+from tasks import pretrained
 from tasks.cache import write_atomic
 from tasks.data.clouds import Stored, Table
 from tasks.data.loader import BatchSampler
@@ -83,9 +84,16 @@ def predict(args: Sequence[str]) -> bool:
             network can say something of.
     """
     given = _parse(args)
-    paths = [*given.checkpoint, *(RunFolder(run).weights for run in given.run)]
+    paths = [
+        *given.checkpoint,
+        *(RunFolder(run).weights for run in given.run),
+        *(pretrained.path_of(name) for name in given.model),
+    ]
     if not paths:
-        raise ValueError("predict: give trained weights by --checkpoint FILE or --run FOLDER.")
+        raise ValueError(
+            "predict: give trained weights by --checkpoint FILE, --run FOLDER or --model NAME, "
+            f"which is one of {', '.join(pretrained.names())}."
+        )
     networks = load_networks(paths, given.device, Trust.of(given.trust))
     objective, molecules = networks[0].objective, not _is_of_arrays(given.files[0])
     columns, of_points = objective.columns(labelled=False), objective.point_columns()
@@ -240,11 +248,17 @@ def _parse(args: Sequence[str]) -> Namespace:
         action="append",
         default=[],
         type=Path,
-        help="A checkpoint; several, each with an option of its own, are averaged, and their "
-        "spread is an estimate of the error.",
+        help="A checkpoint, or what export wrote; several, each with an option of its own, are "
+        "averaged, and their spread is an estimate of the error.",
     )
     parser.add_argument(
         "--run", action="append", default=[], type=Path, help="A run, whose best weights are taken."
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help=f"A model that comes with the package: {', '.join(pretrained.names())}.",
     )
     parser.add_argument(
         "--rotations",

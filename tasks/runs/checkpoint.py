@@ -24,6 +24,7 @@ import tasks.runs.types  # noqa: F401 (it is for what it does)
 from tasks.cache import write_atomic
 from tasks.errors import UserError
 from tasks.provenance import version
+from tasks.runs.exported import SUFFIX, read_exported
 from tasks.runs.folder import RunFolder, refuse_links
 from tasks.runs.trust import Trust, reading, refused_import
 from tasks.runs.upgrade import upgrade_checkpoint
@@ -127,6 +128,8 @@ def read_checkpoint(path: Path, what: str = "ckpt_path") -> Checkpoint:
         UserError: If it is none, is damaged, holds code, or was written by a newer version. The
             message says which.
     """
+    if path.suffix == SUFFIX:
+        return _up_to_date(_checked(read_exported(path, what), path, what), path, what)
     if not path.is_file():
         raise UserError(f"{what}: there is no file {path}.")
     if not os.access(path, os.R_OK):
@@ -156,6 +159,11 @@ def read_checkpoint(path: Path, what: str = "ckpt_path") -> Checkpoint:
         raise
     except Exception as error:  # Foreign bytes make the reader fail in any way.
         raise UserError(f"{what}: {path} is damaged: {_first_line(error)}") from error
+    return _up_to_date(_checked(content, path, what), path, what)
+
+
+def _checked(content: Any, path: Path, what: str) -> Checkpoint:
+    """What was read, where it has all that a checkpoint has."""
     if (
         not isinstance(content, dict)
         or not content.keys() >= _NEEDED
@@ -164,7 +172,7 @@ def read_checkpoint(path: Path, what: str = "ckpt_path") -> Checkpoint:
         or not isinstance(content.get("callbacks", {}), dict)
     ):
         raise UserError(f"{what}: {path} is not a checkpoint of a run. {_GIVE}")
-    return _up_to_date(content, path, what)
+    return content
 
 
 # ---- formats ---------------------------------------------------------------------------------
