@@ -37,13 +37,14 @@ def main() -> None:
         epochs = len(metrics["history"])
         network = config["model"]["network"]["init_args"]
         other = "".join(
-            f"--model.network.{key} {network[key]} "
+            f"--model.network.{key} {str(network.get(key, False)).lower()} "
             for key, value in usual.items()
-            if isinstance(value, int) and network[key] != value
+            if isinstance(value, int) and network.get(key, False) != value
         )
         rows.append(
             {
                 "molecule": metrics["molecule"],
+                "system": config["model"]["network"]["class_path"].rpartition(".")[2],
                 "config": CONFIG,
                 "split": metrics["split"],
                 "train_frames": metrics["train/frames"],
@@ -61,8 +62,8 @@ def main() -> None:
                 **recorded(metrics.get("provenance", {})),
             }
         )
-    made = {row["molecule"] for row in rows}
-    kept = [row for row in read("md17/accuracy") if row["molecule"] not in made]
+    made = {(row["molecule"], row["system"]) for row in rows}
+    kept = [r for r in read("md17/accuracy") if (r["molecule"], r["system"]) not in made]
     print(
         write("md17/accuracy", sorted([*rows, *kept], key=lambda row: -row["epochs"]), given.notes)
     )
