@@ -19,12 +19,14 @@ from torch import Tensor, nn
 from attention.clouds import check_clouds
 from attention.geometry import Geometry, Pairs, full_precision
 from attention.heads import InvariantHead, PointHead, Pooling
+from attention.heads.base import linear_part, perceptron
 from attention.interface import Network
 from attention.kernels import Convolution, Kernel
 from attention.kernels.content import split_heads
 from attention.neighborhoods import AllPairs, Neighborhood, NeighborhoodRule, given_edges
 from attention.normalizers import Linear, Normalizer
 from attention.steerable.paths import DEGREE
+from attention.steerable.pooling import pool
 from liegroups import Bessel, E, Equivariance, Invariant, Lifted, PerHead, RadialBasis
 from liegroups.checks import DEPTH, check_count
 from liegroups.numerics import safe_norm
@@ -33,7 +35,7 @@ _BASIS = RadialBasis(5.0, Bessel(20))
 
 
 class HarmonicTransformer(Network):
-    """Attention that sums neighbors with the harmonics of their directions, and gives scalars.
+    """Attention that sums neighbors with the harmonics of their directions.
 
     A layer is, for the harmonics Yˡ of degrees l up to ``max_degree``,
 
@@ -42,7 +44,9 @@ class HarmonicTransformer(Network):
 
     and a pointwise perceptron, with the weights α and the filter w of a kernel, and inner products
     channel by channel. The tensors A of degrees 1 and more are carried from layer to layer. They
-    have the parity (-1)ˡ, so that the output is invariant under E(3).
+    have the parity (-1)ˡ, so that scalar outputs are invariant under E(3). Vectors that it gives are
+    linear in the channels of A¹, each scaled by a perceptron of the scalars; they turn with the
+    points.
 
     Args:
         in_features: Number of scalar features of a point.
@@ -56,6 +60,8 @@ class HarmonicTransformer(Network):
         normalizer: Turns logits into weights.
         neighborhood: Chooses the neighbors of each point; a point is not its own.
         pooling: ``mean``, ``softmax`` or ``sum`` over the points; ``none`` for an output at each.
+        output: ``scalars``; or ``vectors`` of three components each, which have the poolings
+            ``mean`` and ``sum``.
 
     Raises:
         ValueError: If the settings do not fit each other, or the kernel has no filter.
@@ -88,8 +94,16 @@ class HarmonicTransformer(Network):
         normalizer: Normalizer = Linear(),  # noqa: B008 (immutable)
         neighborhood: NeighborhoodRule = AllPairs(loops=False),  # noqa: B008 (immutable)
         pooling: Literal["none"] | Pooling = "none",
+        output: Literal["scalars", "vectors"] = "scalars",
     ) -> None:
         super().__init__()
+        if output not in ("scalars", "vectors"):
+            raise ValueError(f"output: {output!r}; accepted: scalars or vectors.")
+        if output == "vectors" and (max_degree == 0 or pooling == "softmax"):
+            raise ValueError(
+                "output: vectors, of sums with harmonics of degree 1 or more, for each point or "
+                f"pooled by sum or mean; got max_degree {max_degree} and pooling {pooling!r}."
+            )
         check_count("in_features", in_features)
         check_count("out_features", out_features)
         check_count("layers", layers, most=DEPTH)
@@ -111,12 +125,15 @@ class HarmonicTransformer(Network):
             HarmonicLayer(channels, heads, self.geometry, max_degree, kernel, normalizer)
             for _ in range(layers)
         )
-        self.head = (
-            PointHead(channels, out_features, self.geometry)
-            if pooling == "none"
-            else InvariantHead(channels, out_features, self.geometry, pooling)
-        )
-        self.is_per_point, self.pooling = self.head.is_per_point, self.head.pooling
+        self.output, self.is_per_point = output, pooling == "none"
+        self.pooling = None if pooling == "none" else pooling
+        self.head: nn.Module
+        if output == "vectors":
+            self.head = GatedVectors(channels, out_features)
+        elif pooling == "none":
+            self.head = PointHead(channels, out_features, self.geometry)
+        else:
+            self.head = InvariantHead(channels, out_features, self.geometry, pooling)
 
     def forward(
         self,
@@ -130,7 +147,8 @@ class HarmonicTransformer(Network):
         """Predict, as :meth:`attention.Network.forward` says.
 
         Features are scalars, points in the unit of the neighborhood, and outputs scalars at each
-        point, ``(batch, points, out_features)``, or pooled, ``(batch, out_features)``.
+        point, ``(batch, points, out_features)``, or pooled, ``(batch, out_features)``; vectors have
+        a last axis of three.
         """
         check_clouds(self.space, self.in_features, features, points, mask)
         if mask is not None:
@@ -151,8 +169,15 @@ class HarmonicTransformer(Network):
         hidden, tensors = self.embedding(features), None
         for layer in self.layers:
             hidden, tensors = layer(pairs, harmonics, hidden, tensors)
-        output: Tensor = self.head(hidden, pairs, mask, 1)
+        output: Tensor
+        if self.output == "vectors":
+            output = pool(self.head(hidden, tensors).flatten(2), mask, self.pooling)
+            return output.unflatten(-1, (-1, 3))
+        output = self.head(hidden, pairs, mask, 1)
         return output
+
+    def move(self, g: Tensor, output: Tensor) -> Tensor:
+        return output @ linear_part(self.space, g).mT if self.output == "vectors" else output
 
     def _harmonics(self, neighborhood: Neighborhood, points: Tensor) -> Tensor:
         """Harmonics of the directions from targets to sources, ``(components, *pairs)``."""
@@ -242,3 +267,30 @@ class HarmonicLayer(nn.Module):
 
     def _mlp(self, features: Tensor) -> Tensor:
         return self.mlp(self.mlp_norm(features))
+
+
+class GatedVectors(nn.Module):
+    """Vectors of each point: a linear map of those of all channels, each scaled by the scalars.
+
+    Args:
+        channels: Number of channels.
+        out_features: Number of vectors.
+
+    Reference:
+        Weiler et al. 2018, 3D Steerable CNNs (gates); Schütt et al. 2021, PaiNN, its output blocks.
+    """
+
+    def __init__(self, channels: int, out_features: int) -> None:
+        super().__init__()
+        self.gates = perceptron(channels, channels)
+        self.mix = nn.Linear(channels, out_features, bias=False)
+
+    def forward(self, features: Tensor, tensors: Tensor) -> Tensor:
+        """Vectors ``(batch, points, out_features, 3)``.
+
+        Args:
+            features: Scalars ``(batch, points, channels)``.
+            tensors: Those of degree 1 and more, ``(batch, points, components, channels)``.
+        """
+        vectors: Tensor = self.mix(self.gates(features)[:, :, None] * tensors[:, :, :3])
+        return vectors.transpose(-1, -2)

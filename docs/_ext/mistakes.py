@@ -150,6 +150,8 @@ MISTAKES: dict[str, str] = {
         LieTransformer(lg.SE3(), 1, 1, head=partial(RelativeVectorHead, kernel=Convolution))
         HarmonicTransformer(4, 1, channels=32, heads=5)
         HarmonicTransformer(4, 1, kernel=Sum)
+        HarmonicTransformer(4, 1, output="tensors")
+        HarmonicTransformer(4, 1, output="vectors", max_degree=0)
         Exponential(limit=20.0)
     """,
     "Neighborhoods": """

@@ -5,10 +5,19 @@ from functools import partial
 import pytest
 import torch
 
-from attention import AllPairs, LieTransformer, Linear, LocationOnly, Radius, Sum
+from attention import (
+    AllPairs,
+    DenseNeighborhood,
+    LieTransformer,
+    Linear,
+    LocationOnly,
+    Pairs,
+    Radius,
+    Sum,
+)
 from attention import Convolution as Conv
 from attention.steerable import HarmonicTransformer
-from liegroups import SE3, Bessel, RadialBasis
+from liegroups import SE3, Bessel, Lifted, RadialBasis
 
 BASIS = RadialBasis(3.0, Bessel(4))
 
@@ -100,3 +109,39 @@ def test_forces_have_second_derivatives():
 
     torch.testing.assert_close(forces(points), by_autograd(points.clone()))
     assert torch.autograd.gradcheck(by_autograd, points.clone().requires_grad_(), fast_mode=True)
+
+
+@pytest.mark.parametrize("pooling", ["none", "sum", "mean"])
+def test_vectors_are_sums_of_directions(pooling):
+    made = network(output="vectors", pooling=pooling)
+    features, points = clouds()
+    (layer,) = made.layers
+    hidden = made.embedding(features)
+    sent = layer.value(layer.attention_norm(hidden))[0]
+    relative = points[0][None] - points[0][:, None]
+    lifted = Lifted(made.space.section(points), points)
+    pairs = Pairs(made.geometry, DenseNeighborhood(), lifted)
+    filters = torch.einsum("fij,cf->ijc", pairs.invariants[:, 0], layer.kernel.filter.weight)
+    directions = torch.nn.functional.normalize(relative, dim=-1) * 3**0.5
+    vectors = torch.einsum("ijd,ijc,jc->idc", directions, filters, sent)
+    tensors = torch.cat((vectors, torch.zeros(5, 0, 8)), 1)
+    hidden, _ = layer(
+        Pairs(made.geometry, AllPairs(loops=False)(made.space, lifted, None), lifted),
+        made._harmonics(DenseNeighborhood(), points),
+        hidden,
+        None,
+    )
+    gates = made.head.gates(hidden)[0]
+    expected = torch.einsum("idc,ic,oc->iod", tensors, gates, made.head.mix.weight)
+    pooled = {"none": expected, "sum": expected.sum(0), "mean": expected.mean(0)}[pooling]
+    torch.testing.assert_close(made(features, points)[0], pooled)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"max_degree": 0}, {"pooling": "softmax"}, {"output": "tensors"}],
+    ids=str,
+)
+def test_vectors_need_directions(settings):
+    with pytest.raises(ValueError, match="output"):
+        network(**{"output": "vectors", **settings})

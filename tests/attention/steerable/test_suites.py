@@ -53,6 +53,8 @@ TestHarmonicWithRadius = harmonic(
     max_degree=2, pooling="sum", neighborhood=Radius(2.0, loops=False)
 )
 TestHarmonicOfNearest = harmonic(neighborhood=Nearest(3, loops=False), pooling="mean")
+TestHarmonicVectors = harmonic(output="vectors", neighborhood=Radius(2.0, loops=False))
+TestHarmonicVectorsOfClouds = harmonic(output="vectors", max_degree=2, pooling="sum")
 TestWithoutHarmonics = harmonic(max_degree=0)
 TestChannelwise = channelwise(invariant=Distance(), neighborhood=OTHERS)
 TestChannelwiseBounded = channelwise(
