@@ -46,6 +46,7 @@ from attention.kernels import (
 )
 from attention.layer import LieAttention
 from attention.measure import invariance_error
+from attention.message_passing import EdgeNetworkBlock, InteractionBlock, MessageBlock
 from attention.neighborhoods import (
     AllPairs,
     DenseNeighborhood,
@@ -76,6 +77,7 @@ __all__ = [
     "Count",
     "DenseNeighborhood",
     "DotProduct",
+    "EdgeNetworkBlock",
     "Exponential",
     "FibreConvolution",
     "Filter",
@@ -87,6 +89,7 @@ __all__ = [
     "GroupConvolutionBlock",
     "GroupLinear",
     "Head",
+    "InteractionBlock",
     "InvariantHead",
     "Joint",
     "Kernel",
@@ -99,6 +102,7 @@ __all__ = [
     "Location",
     "LocationMLP",
     "LocationOnly",
+    "MessageBlock",
     "Nearest",
     "Neighborhood",
     "NeighborhoodRule",

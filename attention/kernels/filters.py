@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from math import log
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +13,8 @@ from torch import Tensor, nn
 from attention.geometry import Pairs
 from attention.kernels.location import STEEPNESS, masked_uniform
 from liegroups.checks import check_count
+
+Activation = Literal["silu", "softplus"]
 
 _GAIN = 0.4  # So that a sum over some ten neighbors begins at about unit size.
 
@@ -72,9 +77,11 @@ class FilterMLP(Filter):
         head_mask: Booleans ``(heads, invariants)``: which head sees which invariant.
         width: Number of channels of all heads together.
         hidden: Number of hidden units.
+        activation: ``silu``; or ``softplus``, less its value at zero, as SchNet has it.
+        bias: Whether a constant is added to each filter.
 
     Raises:
-        ValueError: If ``hidden`` is less than one.
+        ValueError: If ``hidden`` is less than one, or the activation is another.
 
     Reference:
         Schütt et al. 2017, SchNet, section 4: continuous-filter convolutions.
@@ -83,9 +90,18 @@ class FilterMLP(Filter):
     input_mask: Tensor
     channel_mask: Tensor
 
-    def __init__(self, head_mask: Tensor, width: int, hidden: int = 32) -> None:
+    def __init__(
+        self,
+        head_mask: Tensor,
+        width: int,
+        hidden: int = 32,
+        activation: Activation = "silu",
+        bias: bool = False,
+    ) -> None:
         super().__init__(head_mask, width)
         check_count("FilterMLP.hidden", hidden)
+        self.activation = activation_of(activation)
+        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
         seen, which = torch.unique(head_mask, dim=0, return_inverse=True)
         inputs = seen.repeat_interleave(hidden, 0)  # (hidden units of all, invariants)
         self.register_buffer("input_mask", inputs.contiguous(), persistent=False)
@@ -98,13 +114,37 @@ class FilterMLP(Filter):
         self.second = nn.Parameter(_GAIN / STEEPNESS * masked_uniform(mask))
 
     def forward(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        return pairs.map_invariants(self._hidden), (self.second * self.channel_mask).T
+        features = pairs.map_invariants(self._hidden)
+        coefficients = (self.second * self.channel_mask).T
+        if self.bias is None:
+            return features, coefficients
+        constant = torch.ones_like(features[:1])
+        return torch.cat((features, constant)), torch.cat((coefficients, self.bias[None]))
 
     def _hidden(self, invariants: Tensor) -> Tensor:
         flat = invariants.flatten(1)
         weight, bias = self.first * self.input_mask, self.first_bias[:, None]
-        hidden = nn.functional.silu(torch.addmm(bias, weight, flat))
+        hidden = self.activation(torch.addmm(bias, weight, flat))
         return hidden.unflatten(1, invariants.shape[1:])
+
+
+def activation_of(name: str) -> Callable[[Tensor], Tensor]:
+    """The function of a name.
+
+    Raises:
+        ValueError: If it is another than ``silu`` and ``softplus``.
+    """
+    functions: dict[str, Callable[[Tensor], Tensor]] = {
+        "silu": nn.functional.silu,
+        "softplus": _shifted_softplus,
+    }
+    if name not in functions:
+        raise ValueError(f"activation: {name!r}; accepted: {', '.join(functions)}.")
+    return functions[name]
+
+
+def _shifted_softplus(x: Tensor) -> Tensor:
+    return nn.functional.softplus(x) - log(2)
 
 
 def _channel_mask(head_mask: Tensor, width: int) -> Tensor:

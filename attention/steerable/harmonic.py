@@ -44,8 +44,8 @@ class HarmonicTransformer(Network):
 
     and a pointwise perceptron, with the weights α and the filter w of a kernel, and inner products
     channel by channel. The tensors A of degrees 1 and more are carried from layer to layer. They
-    have the parity (-1)ˡ, so that scalar outputs are invariant under E(3). Vectors that it gives are
-    linear in the channels of A¹, each scaled by a perceptron of the scalars; they turn with the
+    have the parity (-1)ˡ, so that scalar outputs are invariant under E(3). Vectors that it gives
+    are linear in the channels of A¹, each scaled by a perceptron of the scalars; they turn with the
     points.
 
     Args:
