@@ -61,6 +61,9 @@ class ChannelwiseTransformer(Network):
         by_kind: Whether what a layer keeps of a point's features goes through a linear map of its
             own for each kind of points, as it does in NequIP; the input features are then one-hot
             kinds, or any of which the map is to be a linear form.
+        attention: Whether neighbors are weighed by queries and keys. Without it the logits are
+            ones, and the sum, by the normalizer ``Linear``, is the convolution of tensor field
+            networks and of NequIP: of degree 1 that of L1Net.
 
     Raises:
         ValueError: If the settings do not fit each other.
@@ -96,6 +99,7 @@ class ChannelwiseTransformer(Network):
         pooling: Pooling = "none",
         bounded: bool = False,
         by_kind: bool = False,
+        attention: bool = True,
     ) -> None:
         super().__init__()
         check_pooling(pooling)
@@ -123,6 +127,7 @@ class ChannelwiseTransformer(Network):
                 *(self.geometry, channels, heads, hidden, normalizer, max_degree, *types),
                 bounded,
                 in_features if by_kind else None,
+                attention,
             )
             for types in pairwise(ends)
         )
@@ -232,6 +237,7 @@ class ChannelwiseLayer(nn.Module):
         bounded: Whether products of features grow no faster than the features.
         kinds: Number of features of the kinds of points, each of which has its own self-connection;
             None where all have the same.
+        attention: Whether neighbors are weighed by queries and keys.
     """
 
     def __init__(
@@ -246,16 +252,19 @@ class ChannelwiseLayer(nn.Module):
         types_out: range,
         bounded: bool = False,
         kinds: int | None = None,
+        attention: bool = True,
     ) -> None:
         super().__init__()
         self.types_in, self.types_out, self.bounded = types_in, types_out, bounded
         self.channels, self.heads, self.normalizer = channels, heads, normalizer
         self.product = PairMatrices(types_in, types_out, max_degree)
         paths = self.product.paths
-        self.weights = PairWeights(geometry.head_mask(heads), hidden, 2 * sum(paths), channels)
+        self.has_attention = attention
+        count = (1 + attention) * sum(paths)
+        self.weights = PairWeights(geometry.head_mask(heads), hidden, count, channels)
         # Types of both input and output can be compared, and kept.
         self.both = [degree for degree in types_in if degree in types_out]
-        self.query_and_keep = ByType(channels, 2 * channels, self.both)
+        self.query_and_keep = ByType(channels, (1 + attention) * channels, self.both)
         self.keep_by_kind = None if kinds is None else ByKind(kinds, channels, self.both)
         compared = zip(paths[: len(self.both)], self.both, strict=True)
         numbers = channels // heads * sum(count * (2 * degree + 1) for count, degree in compared)
@@ -264,11 +273,11 @@ class ChannelwiseLayer(nn.Module):
             torch.randn(count * channels, channels) * (count * channels) ** -0.5 for count in paths
         )
         self.first_and_second = ByType(channels, 2 * channels, types_out)
-        count = len(types_out)
+        kept = len(types_out)
         self.perceptron = nn.Sequential(
-            nn.Linear((count + 1) * channels, 2 * channels),
+            nn.Linear((kept + 1) * channels, 2 * channels),
             nn.SiLU(),
-            nn.Linear(2 * channels, count * channels),
+            nn.Linear(2 * channels, kept * channels),
         )
 
     def forward(
@@ -287,15 +296,15 @@ class ChannelwiseLayer(nn.Module):
             New features, of the types of the output, in the same order.
         """
         kept = features[..., : sum(2 * degree + 1 for degree in self.both), :]
-        query, keep = self.query_and_keep(kept).chunk(2, -1)
+        *queries, keep = self.query_and_keep(kept).split(self.channels, -1)
         if self.bounded:
             # Queries are linear in the features, so that they can be scaled with them.
             size = _size(features)
-            query, features = query / size, features / size
+            queries, features = [query / size for query in queries], features / size
         if self.keep_by_kind is not None:
             assert kinds is not None
             keep = keep + self.keep_by_kind(kept, kinds)
-        received = self._attend(pairs, matrices, features, query)
+        received = self._attend(pairs, matrices, features, *queries)
         hidden: list[Tensor] = []
         for part, mix in zip(self._by_path(received), self.mix, strict=True):
             mixed = part.transpose(-3, -2).flatten(-2) @ mix
@@ -317,7 +326,9 @@ class ChannelwiseLayer(nn.Module):
         parts += [gate * self._of_type(first, degree) for degree, gate in enumerate(gates, start=1)]
         return together + torch.cat(parts, -2)
 
-    def _attend(self, pairs: Pairs, matrices: Tensor, features: Tensor, query: Tensor) -> Tensor:
+    def _attend(
+        self, pairs: Pairs, matrices: Tensor, features: Tensor, query: Tensor | None = None
+    ) -> Tensor:
         """The sums of the messages of all neighbors, ``(batch, points, columns, channels)``."""
         neighborhood: Neighborhood = pairs.neighborhood
         shape = pairs.invariants.shape[1:]
@@ -325,18 +336,15 @@ class ChannelwiseLayer(nn.Module):
         product = matrices @ source.unflatten(-1, (-1, self.channels))  # (pairs, columns, channels)
         by_path = self._by_path(product)  # (pairs, paths, components, channels)
         # (pairs, paths, channels) each
-        key_weights, value_weights = self.weights(pairs.invariants.flatten(1).T).chunk(2, 1)
-        at_pairs = neighborhood.pull_targets(query.flatten(2)).expand(*shape, -1).flatten(0, -2)
-        at_pairs = at_pairs.unflatten(-1, (-1, self.channels))
-        overlaps = [
-            (part * self._of_type(at_pairs, place)[:, None]).sum(-2)
-            for place, part in enumerate(by_path[: len(self.both)])
-        ]
-        overlap = torch.cat(overlaps, 1)
-        overlap = (overlap * key_weights[:, : overlap.shape[1]]).sum(1)
-        logits = overlap.unflatten(-1, (self.heads, -1)).sum(-1).T * self.scale
+        *key_weights, value_weights = self.weights(pairs.invariants.flatten(1).T).split(
+            sum(self.product.paths), 1
+        )
+        if query is None:
+            logits = torch.ones_like(pairs.invariants[:1]).flatten(1)
+        else:
+            logits = self._logits(pairs, by_path, query, key_weights[0])
         shares = self.normalizer(neighborhood, logits.unflatten(1, shape)).flatten(1).T
-        shares = shares.repeat_interleave(self.channels // self.heads, -1)  # (pairs, channels)
+        shares = shares.repeat_interleave(self.channels // shares.shape[1], -1)  # (pairs, channels)
         weights = (shares[:, None] * value_weights).split(self.product.paths, 1)
         values = [
             (part * weight[:, :, None]).flatten(1)
@@ -345,6 +353,21 @@ class ChannelwiseLayer(nn.Module):
         sent = torch.cat(values, -1).unflatten(0, shape)[None]
         received = neighborhood.sum_over_fibres(sent, len(features))[0]
         return received.unflatten(-1, (-1, self.channels))
+
+    def _logits(
+        self, pairs: Pairs, by_path: list[Tensor], query: Tensor, key_weights: Tensor
+    ) -> Tensor:
+        """Inner products of queries and keys, ``(heads, pairs)``."""
+        neighborhood, shape = pairs.neighborhood, pairs.invariants.shape[1:]
+        at_pairs = neighborhood.pull_targets(query.flatten(2)).expand(*shape, -1).flatten(0, -2)
+        at_pairs = at_pairs.unflatten(-1, (-1, self.channels))
+        overlaps = [
+            (part * self._of_type(at_pairs, place)[:, None]).sum(-2)
+            for place, part in enumerate(by_path[: len(self.both)])
+        ]
+        overlap = torch.cat(overlaps, 1)
+        overlap = (overlap * key_weights[:, : overlap.shape[1]]).sum(1)
+        return overlap.unflatten(-1, (self.heads, -1)).sum(-1).T * self.scale
 
     def _by_path(self, x: Tensor) -> list[Tensor]:
         """Columns ``(..., columns, channels)`` by type, ``(..., paths, components, channels)``."""

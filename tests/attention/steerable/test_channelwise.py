@@ -4,10 +4,10 @@ import pytest
 import torch
 from e3nn import o3
 
-from attention import invariance_error
+from attention import AllPairs, Linear, Pairs, invariance_error
 from attention.steerable import ChannelwiseTransformer
 from attention.steerable.channelwise import ByKind, PairMatrices
-from liegroups import Distance, E, InverseDistance, RadialBasis
+from liegroups import Distance, E, InverseDistance, Lifted, RadialBasis
 
 CHANNELS, PAIRS = 3, 5
 
@@ -148,3 +148,50 @@ def test_self_connections_by_kind_are_linear_maps_of_each_kind():
             own = x[cloud, point]
             expected = torch.cat((own[:1] @ weights[0], own[1:] @ weights[1]))
             torch.testing.assert_close(found[cloud, point], expected)
+
+
+@pytest.mark.parametrize("max_degree", [1, 2])
+def test_without_attention_a_layer_is_the_convolution_of_e3nn(max_degree, e3nn_in_double):
+    """Σⱼ R(rᵢⱼ) (hⱼ ⊗ Y(rᵢⱼ)), as of tensor field networks, L1Net and NequIP."""
+    torch.manual_seed(0)
+    degrees = range(max_degree + 1)
+    network = ChannelwiseTransformer(
+        2, 1, RadialBasis(5.0), max_degree=max_degree, channels=CHANNELS, heads=1, layers=3,
+        hidden=4, attention=False, normalizer=Linear(),
+        neighborhood=AllPairs(loops=False),
+    )  # fmt: skip
+    layer = network.layers[1]
+    points = torch.randn(1, 4, 3)
+    features = torch.randn(1, 4, (max_degree + 1) ** 2, CHANNELS)
+    lifted = Lifted(network.space.section(points), points)
+    neighborhood = AllPairs(loops=False)(network.space, lifted, None)
+    pairs = Pairs(network.geometry, neighborhood, lifted)
+    relative = points[:, None] - points[:, :, None]  # From targets to sources.
+    harmonics = o3.spherical_harmonics(list(degrees), relative, True, "component")
+    found = layer._attend(pairs, layer.product(harmonics.flatten(0, 2)), features)[0]
+    weights = layer.weights(pairs.invariants.flatten(1).T).unflatten(0, (4, 4))
+
+    irreps = [(CHANNELS, (degree, (-1) ** degree)) for degree in degrees]
+    place, start = 0, 0
+    for c in degrees:
+        for a in degrees:
+            for b in range(abs(a - c), min(a + c, max_degree) + 1):
+                if (a + b + c) % 2:
+                    continue
+                product = o3.TensorProduct(
+                    [irreps[a]], [(1, irreps[b][1])], [irreps[c]], [(0, 0, 0, "uvu", True)],
+                    path_normalization="none", shared_weights=False, internal_weights=False,
+                )  # fmt: skip
+                size = 2 * c + 1
+                for i in range(4):
+                    expected = torch.zeros(CHANNELS * size)
+                    for j in range(4):
+                        if j == i:
+                            continue
+                        own = features[0, j, a * a : (a + 1) ** 2].T.reshape(-1)
+                        direction = harmonics[0, i, j, b * b : (b + 1) ** 2]
+                        expected += product(own, direction, weights[i, j, place])
+                    own = found[i, start : start + size].T.reshape(-1)
+                    torch.testing.assert_close(own, expected, rtol=1e-6, atol=1e-9)
+                place, start = place + 1, start + size
+    assert start == found.shape[1]

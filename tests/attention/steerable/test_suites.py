@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from attention import AllPairs, Filtered, Nearest, Radius, RandomNearest, Softmax, Sum
+from attention import AllPairs, Filtered, Linear, Nearest, Radius, RandomNearest, Softmax, Sum
 from attention.steerable import ChannelwiseTransformer, HarmonicTransformer, SteerableTransformer
 from attention.testing import network_suite
 from liegroups import SE3, Distance, E, InverseDistance, RadialBasis
@@ -59,6 +59,9 @@ TestWithoutHarmonics = harmonic(max_degree=0)
 TestChannelwise = channelwise(invariant=Distance(), neighborhood=OTHERS)
 TestChannelwiseBounded = channelwise(
     invariant=Distance(), neighborhood=OTHERS, bounded=True, by_kind=True
+)
+TestChannelwiseConvolution = channelwise(
+    invariant=RadialBasis(3.0), neighborhood=OTHERS, attention=False, normalizer=Linear()
 )
 TestChannelwiseWithRadius = channelwise(
     invariant=Distance(), neighborhood=Radius(2.0, cutoff=None, loops=False), pooling="mean"
