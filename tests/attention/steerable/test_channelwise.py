@@ -188,9 +188,9 @@ def test_without_attention_a_layer_is_the_convolution_of_e3nn(max_degree, e3nn_i
                     for j in range(4):
                         if j == i:
                             continue
-                        own = features[0, j, a * a : (a + 1) ** 2].T.reshape(-1)
-                        direction = harmonics[0, i, j, b * b : (b + 1) ** 2]
-                        expected += product(own, direction, weights[i, j, place])
+                        own = features[0, j, a * a : (a + 1) ** 2].T.reshape(1, -1)
+                        direction = harmonics[0, i, j, None, b * b : (b + 1) ** 2]
+                        expected += product(own, direction, weights[i, j, place][None])[0]
                     own = found[i, start : start + size].T.reshape(-1)
                     torch.testing.assert_close(own, expected, rtol=1e-6, atol=1e-9)
                 place, start = place + 1, start + size
