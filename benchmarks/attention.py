@@ -3,7 +3,7 @@
 Run all but the last, or name those to run::
 
     OMP_NUM_THREADS=1 python benchmarks/attention.py
-    OMP_NUM_THREADS=1 python benchmarks/attention.py speed growth
+    OMP_NUM_THREADS=1 python benchmarks/attention.py speed growth [--public CHECKOUT]
     python benchmarks/attention.py gpu
 
 - speed: a network as large as the public LieTransformer's (width 512, 6 layers, 8 heads, a location
@@ -47,6 +47,7 @@ sys.path.append(sys.path.pop(0))
 
 from _peers import PEERS, Peer, equivariance, versions
 from _processes import Row, Run, digits, serve, take_turns
+from _public import public_network
 from _results import stamped, write
 
 from attention import (
@@ -88,6 +89,7 @@ class Case:
         part: ``network``, or one of ``PARTS``.
         dtype: Floating type of the products, by autocast.
         compiled: Whether ``torch.compile`` makes it.
+        public: The checkout whose network it is to be; ours when absent.
     """
 
     system: str
@@ -104,6 +106,7 @@ class Case:
     dtype: str = "float32"
     compiled: bool = False
     equivariance: bool = False
+    public: str | None = None
 
 
 Clouds = tuple[Tensor, Tensor, Tensor | None]
@@ -147,7 +150,19 @@ def build(row: Row) -> Run:
 
 def whole_network(case: Case) -> Run:
     inputs = clouds(case)
-    network = PEERS[case.system].build() if case.system in PEERS else network_of(case)
+    network: nn.Module
+    if case.public is not None:
+        network = public_network(
+            case.public,
+            case.system.rpartition("-")[2],
+            in_features=IN_FEATURES,
+            lifts=case.lifts,
+            width=case.width,
+            layers=case.layers,
+            heads=case.heads,
+        )
+    else:
+        network = PEERS[case.system].build() if case.system in PEERS else network_of(case)
     run = torch.compile(network) if case.compiled else network
 
     def forward() -> Callable[[], object]:
@@ -222,25 +237,33 @@ PARTS: dict[str, Callable[[Case], Run]] = {
 
 # --- speed ------------------------------------------------------------------------------------
 
-PUBLIC = {
-    # system, molecules, lifts: what the public code takes, in seconds forward and backward and MB
-    ("LieTransformer-SE3", True, 4): (29.9, 11000),
-    ("LieTransformer-T3", False, 1): (12.8, 6100),
-    ("LieTransformer-SE3", True, 1): (0.88, 1700),
-    ("LieTransformer-T3", True, 1): (0.99, 1700),
+COSTS = [
+    # system, whether of molecules, lifts
+    ("LieTransformer-SE3", True, 4),
+    ("LieTransformer-T3", False, 1),
+    ("LieTransformer-SE3", True, 1),
+    ("LieTransformer-T3", True, 1),
+]
+_RATIOS = {
+    "ratio_seconds": "seconds_forward_backward",
+    "ratio_cpu_seconds": "cpu_seconds_forward_backward",
+    "ratio_peak": "peak_mb",
 }
 
 
-def speed(molecules: str, repeats: int) -> None:
+def speed(molecules: str, repeats: int, public: str | None) -> None:
     rows = []
-    for (system, chemical, lifts), (seconds, peak) in PUBLIC.items():
+    for system, chemical, lifts in COSTS:
         file = molecules if chemical else None
         number = 32 if chemical else 4
         case = partial(Case, system, file, number, lifts=lifts)
         cases = [case(backend=name) for name in ("auto", *dense_backends())]
         cases += [case(part=part) for part in PARTS if chemical or "padded" not in part]
+        if public is not None:
+            cases.append(case(public=public))
         points = torch.load(molecules)[2].shape[1] if chemical else Case(system).points
         found = take_turns([asdict(case) for case in cases], repeats)
+        theirs = found[-1] if public is not None and "failed" not in found[-1] else None
         for run, measured in zip(cases, found, strict=True):
             is_network = run.part == "network"
             row = {
@@ -250,18 +273,13 @@ def speed(molecules: str, repeats: int) -> None:
                 "points": points,
                 "lifts": lifts,
                 "threads": 1,
-                "backend": run.backend if is_network else None,
+                "backend": ("public code" if run.public else run.backend) if is_network else None,
                 **measured,
             }
             row["share_of_auto"] = row.pop("ratio", None)
-            if is_network and "failed" not in row:
-                row |= {
-                    "public_seconds_forward_backward": seconds,
-                    "ratio_seconds": digits(row["seconds_forward_backward"] / seconds),
-                    "ratio_cpu_seconds": digits(row["cpu_seconds_forward_backward"] / seconds),
-                    "public_peak_mb": peak,
-                    "ratio_peak": digits(row["peak_mb"] / peak),
-                }
+            if is_network and theirs is not None and "failed" not in row:
+                for ratio, key in _RATIOS.items():
+                    row |= {f"public_{key}": theirs[key], ratio: digits(row[key] / theirs[key])}
             rows.append(report(row))
     notes = (
         f"Width 512, 6 layers, 8 heads. Medians of {repeats} after a warm-up; the cases of a "
@@ -271,8 +289,8 @@ def speed(molecules: str, repeats: int) -> None:
         "the fairer figure. Peak memory is that of the whole process, of which baseline_mb are "
         "torch and this package; the data set is read by another. The parts are the bare matrix "
         "products of the linear maps and the location perceptrons of all blocks, on what exists, "
-        "and with the padding of the molecules to the largest. The public code's figures were "
-        "measured on another day on a machine of the same kind."
+        "and with the padding of the molecules to the largest. The public code took turns with "
+        "ours: github.com/oxcsml/lie-transformer."
     )
     print(f"Written: {write('attention/speed', [stamped(row) for row in rows], notes)}")
 
@@ -549,6 +567,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--points", type=int, nargs="*", help="sizes for growth and gpu")
     parser.add_argument("--device", default="cuda", help="for gpu; cpu to rehearse")
+    parser.add_argument("--public", help="checkout of the public LieTransformer, for speed")
     options = parser.parse_args()
     what = options.what or ["speed", "growth", "peers"]
     torch.set_num_threads(1)
@@ -557,7 +576,7 @@ def main() -> None:
         if "speed" in what or "peers" in what:
             subprocess.run([sys.executable, __file__, "molecules", molecules], check=True)
         if "speed" in what:
-            speed(molecules, options.repeats)
+            speed(molecules, options.repeats, options.public)
         if "growth" in what:
             chosen = options.points or list(SIZES)[1:]
             growth({points: SIZES.get(points, REPEATS) for points in (EMPTY, *chosen)})

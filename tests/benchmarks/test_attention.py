@@ -34,3 +34,8 @@ def test_a_case_steps_when_asked_and_says_what_it_took(part):
 def test_a_case_that_fails_says_why():
     (answer,) = answers(TINY | {"heads": 3}, "step")
     assert "heads must divide width" in answer["failed"]
+
+
+def test_a_folder_that_is_no_checkout_is_named(tmp_path):
+    (answer,) = answers(TINY | {"public": str(tmp_path)}, "step")
+    assert "give a checkout of oxcsml/lie-transformer" in answer["failed"]
