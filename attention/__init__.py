@@ -18,6 +18,7 @@ from attention.heads import (
 )
 from attention.interface import Network
 from attention.kernels import (
+    BasisPerceptron,
     ConcatenatedLinear,
     Content,
     ContentOnly,
@@ -36,7 +37,6 @@ from attention.kernels import (
     LocationOnly,
     NormLocation,
     PairBasis,
-    PairPerceptron,
     Product,
     Projections,
     RelativePosition,
@@ -68,6 +68,7 @@ __all__ = [
     "AttentionBlock",
     "Backend",
     "BackendName",
+    "BasisPerceptron",
     "Block",
     "ConcatenatedLinear",
     "Content",
@@ -110,7 +111,6 @@ __all__ = [
     "NormLocation",
     "Normalizer",
     "PairBasis",
-    "PairPerceptron",
     "Pairs",
     "PointHead",
     "Product",

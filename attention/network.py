@@ -85,7 +85,7 @@ class LieTransformer(Network):
             fibre, and then within the fibre over each point.
         basis: Makes a module that learns features of the invariants, ``(invariants, *pairs)`` to
             ``(features, *pairs)``, once for all layers, whose kernels see them in place of the
-            invariants; such as ``PairPerceptron``. None where the kernels see those.
+            invariants; such as ``BasisPerceptron``. None where the kernels see those.
 
     Raises:
         ValueError: If the space does not have the invariant, the sizes do not fit, or the space,

@@ -64,6 +64,7 @@ from torch.nn.functional import l1_loss
 
 from attention import (
     AllPairs,
+    BasisPerceptron,
     ContentOnly,
     ConvNextBlock,
     Convolution,
@@ -73,7 +74,6 @@ from attention import (
     Linear,
     LinearLocation,
     LocationOnly,
-    PairPerceptron,
     Product,
     Radius,
     Rotary,
@@ -206,7 +206,7 @@ NETWORKS: dict[str, NetworkMaker] = {
         lift=Grid(6),
         width=64,
         block=ConvNextBlock,
-        basis=partial(PairPerceptron, features=32, hidden=32),
+        basis=partial(BasisPerceptron, features=32, hidden=32),
         neighborhood=Radius(5.0, loops=False, layout="dense"),
     ),
     "4 Haar lifts, separable": partial(
@@ -215,7 +215,7 @@ NETWORKS: dict[str, NetworkMaker] = {
         lift=Haar(4),
         width=64,
         block=ConvNextBlock,
-        basis=partial(PairPerceptron, features=32, hidden=32, degree=2),
+        basis=partial(BasisPerceptron, features=32, hidden=32, degree=2),
         neighborhood=Radius(5.0, loops=False, layout="dense"),
     ),
     "SchNet (SchNetPack)": partial(SchNetPack, "SchNet"),

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from attention.kernels.base import Kernel
-from attention.kernels.basis import PairBasis, PairPerceptron
+from attention.kernels.basis import BasisPerceptron, PairBasis
 from attention.kernels.combination import ContentOnly, Joint, LocationOnly, Product, Sum
 from attention.kernels.content import ConcatenatedLinear, Content, DotProduct, Projections
 from attention.kernels.filtered import Convolution, Filtered
@@ -20,6 +20,7 @@ from attention.kernels.rotary import FrameRotary, Rotary
 from liegroups.deprecation import renamed
 
 __all__ = [
+    "BasisPerceptron",
     "ConcatenatedLinear",
     "Content",
     "ContentOnly",
@@ -38,7 +39,6 @@ __all__ = [
     "LocationOnly",
     "NormLocation",
     "PairBasis",
-    "PairPerceptron",
     "Product",
     "Projections",
     "RelativePosition",

@@ -32,7 +32,7 @@ class PairBasis(nn.Module, ABC):
         """Features ``(features, *pairs)`` of invariants ``(invariants, *pairs)``."""
 
 
-class PairPerceptron(PairBasis):
+class BasisPerceptron(PairBasis):
     """A perceptron of polynomials of the invariants, with two layers and GELU after each.
 
     Args:
@@ -53,9 +53,9 @@ class PairPerceptron(PairBasis):
         self, invariants: int, features: int = 32, hidden: int = 64, degree: int = 3
     ) -> None:
         super().__init__(invariants)
-        check_count("PairPerceptron.features", features)
-        check_count("PairPerceptron.hidden", hidden)
-        check_count("PairPerceptron.degree", degree, most=6)
+        check_count("BasisPerceptron.features", features)
+        check_count("BasisPerceptron.hidden", hidden)
+        check_count("BasisPerceptron.degree", degree, most=6)
         self.features = features
         self.monomials = [
             axes

@@ -7,6 +7,7 @@ from attention.steerable.harmonic import HarmonicTransformer
 from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate
 from attention.steerable.layer import SteerableAttention
 from attention.steerable.network import SteerableTransformer
+from attention.steerable.painn import PaiNN, PaiNNLayer
 from attention.steerable.paths import Path
 from attention.steerable.perceptron import PairPerceptron, Radial
 from attention.steerable.pooling import Pooling
@@ -33,6 +34,8 @@ __all__ = [
     "Gate",
     "HarmonicTransformer",
     "Harmonics",
+    "PaiNN",
+    "PaiNNLayer",
     "PairPerceptron",
     "PairProduct",
     "PairwiseProduct",

@@ -9,6 +9,7 @@ from torch.nn.functional import gelu, layer_norm
 
 from attention import (
     AllPairs,
+    BasisPerceptron,
     ContentOnly,
     ConvNextBlock,
     Convolution,
@@ -19,7 +20,6 @@ from attention import (
     LieTransformer,
     Linear,
     LinearReadout,
-    PairPerceptron,
     Radius,
     SeparableBlock,
     Softmax,
@@ -154,7 +154,7 @@ def test_a_network_of_convnext_blocks_is_ponita(scale):
         normalizer=Linear(),
         neighborhood=Radius(3.0, loops=False),
         block=partial(ConvNextBlock, scale=scale),
-        basis=partial(PairPerceptron, features=6, hidden=7),
+        basis=partial(BasisPerceptron, features=6, hidden=7),
         head=LinearReadout,
         width=8,
         heads=1,
@@ -250,7 +250,7 @@ def separable(**settings):
             None,
         ),
         (
-            {"basis": PairPerceptron, "invariant": PerHead([Distance(), RelativePose()])},
+            {"basis": BasisPerceptron, "invariant": PerHead([Distance(), RelativePose()])},
             "see different invariants",
         ),
     ],

@@ -7,6 +7,7 @@ import pytest
 
 from attention import (
     AllPairs,
+    BasisPerceptron,
     ConcatenatedLinear,
     ContentOnly,
     ConvNextBlock,
@@ -26,7 +27,6 @@ from attention import (
     LocationOnly,
     Nearest,
     NormLocation,
-    PairPerceptron,
     PointHead,
     Product,
     Radius,
@@ -201,14 +201,14 @@ TestConvNext = suite(
     invariant=LiftedPositionOrientation(),
     kernel=Convolution,
     block=partial(ConvNextBlock, scale=0.5),
-    basis=partial(PairPerceptron, features=4, hidden=8),
+    basis=partial(BasisPerceptron, features=4, hidden=8),
     neighborhood=Radius(2.0),
 )
 TestConvNextOfDrawnLifts = suite(
     SE3(), lift=Haar(2), kernel=partial(Convolution, filter=FilterMLP), block=ConvNextBlock
 )
 TestBasis = suite(
-    SE3(), invariant=Distance(), basis=partial(PairPerceptron, features=4, hidden=8, degree=2)
+    SE3(), invariant=Distance(), basis=partial(BasisPerceptron, features=4, hidden=8, degree=2)
 )
 TestFrameBasis = suite(
     SE3(),
