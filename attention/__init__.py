@@ -3,8 +3,18 @@
 from typing import TYPE_CHECKING
 
 from attention.backends import BACKENDS, Backend, BackendName
-from attention.block import AttentionBlock, Block
-from attention.fibres import FibreConvolution, GroupLinear
+from attention.blocks import (
+    AttentionBlock,
+    Block,
+    ConvNextBlock,
+    EdgeNetworkBlock,
+    FibreConvolution,
+    GroupConvolutionBlock,
+    GroupLinear,
+    InteractionBlock,
+    MessageBlock,
+    SeparableBlock,
+)
 from attention.geometry import Geometry, Pairs
 from attention.heads import (
     FrameVectorHead,
@@ -46,7 +56,6 @@ from attention.kernels import (
 )
 from attention.layer import LieAttention
 from attention.measure import invariance_error
-from attention.message_passing import EdgeNetworkBlock, InteractionBlock, MessageBlock
 from attention.neighborhoods import (
     AllPairs,
     DenseNeighborhood,
@@ -59,7 +68,6 @@ from attention.neighborhoods import (
 )
 from attention.network import LieTransformer
 from attention.normalizers import Count, Exponential, Linear, Normalizer, Sigmoid, Softmax
-from attention.separable import ConvNextBlock, GroupConvolutionBlock, SeparableBlock
 from liegroups.deprecation import renamed
 
 __all__ = [

@@ -9,7 +9,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from attention.backends import BackendName
-from attention.block import AttentionBlock, Block, KernelMaker
+from attention.blocks import AttentionBlock, Block, KernelMaker
 from attention.clouds import check_clouds
 from attention.geometry import Geometry, Pairs, full_precision
 from attention.heads import Head, InvariantHead, Pooling

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attention.backends import BackendName
-from attention.block import Block, KernelMaker
+from attention.blocks.base import Block, KernelMaker
 from attention.geometry import Geometry, Pairs
 from attention.kernels import Convolution
 from attention.kernels.content import merge_heads, split_heads

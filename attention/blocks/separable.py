@@ -13,8 +13,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from attention.backends import BackendName
-from attention.block import Block, KernelMaker
-from attention.fibres import FibreConvolution, GroupLinear, group_table
+from attention.blocks.base import Block, KernelMaker
+from attention.blocks.fibres import FibreConvolution, GroupLinear, group_table
 from attention.geometry import Geometry, Pairs
 from attention.kernels import Convolution, Sum
 from attention.layer import LieAttention

@@ -25,7 +25,7 @@ from attention import (
     Softmax,
     Sum,
 )
-from attention.fibres import group_table
+from attention.blocks.fibres import group_table
 from liegroups import (
     SE2,
     SE3,
