@@ -9,7 +9,8 @@ after the sum over its neighbors. That is how NequIP and MACE do it, and many ti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import Literal, NamedTuple
 
 import torch
 from e3nn import o3
@@ -64,6 +65,9 @@ class ChannelwiseTransformer(Network):
         attention: Whether neighbors are weighed by queries and keys. Without it the logits are
             ones, and the sum, by the normalizer ``Linear``, is the convolution of tensor field
             networks and of NequIP: of degree 1 that of L1Net.
+        parities: ``natural``, features of degree l that reflections multiply by (-1)ˡ, as they do
+            harmonics; or ``both``, with those of the opposite sign beside them, such as the normals
+            of planes: twice the features, and up to four times the products.
 
     Raises:
         ValueError: If the settings do not fit each other.
@@ -100,9 +104,12 @@ class ChannelwiseTransformer(Network):
         bounded: bool = False,
         by_kind: bool = False,
         attention: bool = True,
+        parities: Literal["natural", "both"] = "natural",
     ) -> None:
         super().__init__()
         check_pooling(pooling)
+        if parities not in ("natural", "both"):
+            raise ValueError(f"parities: {parities!r}; accepted: natural or both.")
         check_count("layers", layers, 2, DEPTH)
         check_count("channels", channels)
         check_count("heads", heads)
@@ -119,7 +126,10 @@ class ChannelwiseTransformer(Network):
         self.is_per_point = pooling == "none"
         self.pooling = None if pooling == "none" else pooling
         self.invariants = [invariant] if isinstance(invariant, Invariant) else list(invariant)
-        every, scalars = range(max_degree + 1), range(1)
+        scalars = [Type(0)]
+        every = [Type(degree) for degree in range(max_degree + 1)]
+        if parities == "both":
+            every += [Type(degree, pseudo=True) for degree in range(max_degree + 1)]
         self.embedding = nn.Linear(in_features, channels)
         ends = [scalars, *[every] * (layers - 1), scalars]
         self.layers = nn.ModuleList(
@@ -171,14 +181,31 @@ class ChannelwiseTransformer(Network):
         )
         pairs = Pairs(self.geometry, neighborhood, lifted)
         hidden = self.embedding(features)[..., None, :]  # (batch, points, components, channels)
-        matrices: dict[tuple[range, range], Tensor] = {}
+        matrices: dict[tuple[int, int], Tensor] = {}
         for layer in self.layers:
             assert isinstance(layer, ChannelwiseLayer)
-            key = layer.types_in, layer.types_out
+            key = len(layer.types_in), len(layer.types_out)
             if key not in matrices:
                 matrices[key] = layer.product(harmonics)
             hidden = layer(pairs, matrices[key], hidden, features)
         return pool(self.out(hidden[..., 0, :]), mask, self.pooling)
+
+
+class Type(NamedTuple):
+    """A kind of features: an irreducible representation of rotations and reflections.
+
+    Attributes:
+        degree: The degree l, of 2l + 1 components.
+        pseudo: Whether reflections multiply it by -(-1)ˡ, in place of (-1)ˡ.
+    """
+
+    degree: int
+    pseudo: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of components."""
+        return 2 * self.degree + 1
 
 
 class PairMatrices(nn.Module):
@@ -187,33 +214,37 @@ class PairMatrices(nn.Module):
     The product is ordered by the type of the output, then the path, then the component.
 
     Args:
-        types_in: Degrees of the features.
-        types_out: Degrees of the product.
+        types_in: Types of the features.
+        types_out: Types of the product.
         max_degree: Largest degree of the harmonics.
     """
 
     table: Tensor
 
-    def __init__(self, types_in: range, types_out: range, max_degree: int) -> None:
+    def __init__(
+        self, types_in: Sequence[Type], types_out: Sequence[Type], max_degree: int
+    ) -> None:
         super().__init__()
-        rows = sum(2 * a + 1 for a in types_in)
+        rows = sum(each.size for each in types_in)
         columns, self.paths = [], []
-        for c in types_out:
-            paths = [
-                (a, b)
-                for a in types_in
-                for b in range(abs(a - c), min(a + c, max_degree) + 1)
-                if (a + b + c) % 2 == 0  # Else a pseudotensor.
-            ]
-            for a, b in paths:
-                # Component normalization: features of unit variance have products of unit variance.
-                coefficients = o3.wigner_3j(a, b, c, dtype=torch.float64) * (2 * c + 1) ** 0.5
-                column = torch.zeros((max_degree + 1) ** 2, 2 * c + 1, rows, dtype=torch.float64)
-                column[b * b : (b + 1) ** 2, :, a * a : (a + 1) ** 2] = coefficients.permute(
-                    1, 2, 0
-                )
-                columns.append(column)
-            self.paths.append(len(paths))
+        for out in types_out:
+            count = start = 0
+            for each in types_in:
+                a, c = each.degree, out.degree
+                for b in range(abs(a - c), min(a + c, max_degree) + 1):
+                    # The harmonics have the parity of their degree.
+                    if (a + b + c) % 2 != (each.pseudo != out.pseudo):
+                        continue
+                    # Component normalization: features of unit variance have such products.
+                    coefficients = o3.wigner_3j(a, b, c, dtype=torch.float64) * out.size**0.5
+                    column = torch.zeros((max_degree + 1) ** 2, out.size, rows, dtype=torch.float64)
+                    column[b * b : (b + 1) ** 2, :, start : start + each.size] = (
+                        coefficients.permute(1, 2, 0)
+                    )
+                    columns.append(column)
+                    count += 1
+                start += each.size
+            self.paths.append(count)
         self.register_buffer("table", torch.cat(columns, 1), persistent=False)
 
     def forward(self, harmonics: Tensor) -> Tensor:
@@ -232,8 +263,8 @@ class ChannelwiseLayer(nn.Module):
         hidden: Number of hidden units of the perceptrons of pairs.
         normalizer: Turns logits into weights.
         max_degree: Largest degree of the harmonics.
-        types_in: Degrees of the input.
-        types_out: Degrees of the output.
+        types_in: Types of the input.
+        types_out: Types of the output, of which either are the first of the others.
         bounded: Whether products of features grow no faster than the features.
         kinds: Number of features of the kinds of points, each of which has its own self-connection;
             None where all have the same.
@@ -248,14 +279,15 @@ class ChannelwiseLayer(nn.Module):
         hidden: int,
         normalizer: Normalizer,
         max_degree: int,
-        types_in: range,
-        types_out: range,
+        types_in: Sequence[Type],
+        types_out: Sequence[Type],
         bounded: bool = False,
         kinds: int | None = None,
         attention: bool = True,
     ) -> None:
         super().__init__()
         self.types_in, self.types_out, self.bounded = types_in, types_out, bounded
+        self.starts = [0, *accumulate(each.size for each in types_out)]
         self.channels, self.heads, self.normalizer = channels, heads, normalizer
         self.product = PairMatrices(types_in, types_out, max_degree)
         paths = self.product.paths
@@ -263,14 +295,16 @@ class ChannelwiseLayer(nn.Module):
         count = (1 + attention) * sum(paths)
         self.weights = PairWeights(geometry.head_mask(heads), hidden, count, channels)
         # Types of both input and output can be compared, and kept.
-        self.both = [degree for degree in types_in if degree in types_out]
+        self.both = [each for each in types_in if each in types_out]
         self.query_and_keep = ByType(channels, (1 + attention) * channels, self.both)
         self.keep_by_kind = None if kinds is None else ByKind(kinds, channels, self.both)
         compared = zip(paths[: len(self.both)], self.both, strict=True)
-        numbers = channels // heads * sum(count * (2 * degree + 1) for count, degree in compared)
+        numbers = channels // heads * sum(count * each.size for count, each in compared)
         self.scale = numbers**-0.5
         self.mix = nn.ParameterList(
-            torch.randn(count * channels, channels) * (count * channels) ** -0.5 for count in paths
+            torch.randn(count * channels, channels) * (count * channels) ** -0.5
+            for count in paths
+            if count
         )
         self.first_and_second = ByType(channels, 2 * channels, types_out)
         kept = len(types_out)
@@ -295,7 +329,7 @@ class ChannelwiseLayer(nn.Module):
         Returns:
             New features, of the types of the output, in the same order.
         """
-        kept = features[..., : sum(2 * degree + 1 for degree in self.both), :]
+        kept = features[..., : sum(each.size for each in self.both), :]
         *queries, keep = self.query_and_keep(kept).split(self.channels, -1)
         if self.bounded:
             # Queries are linear in the features, so that they can be scaled with them.
@@ -306,8 +340,12 @@ class ChannelwiseLayer(nn.Module):
             keep = keep + self.keep_by_kind(kept, kinds)
         received = self._attend(pairs, matrices, features, *queries)
         hidden: list[Tensor] = []
-        for part, mix in zip(self._by_path(received), self.mix, strict=True):
-            mixed = part.transpose(-3, -2).flatten(-2) @ mix
+        mixes = iter(self.mix)
+        for part in self._by_path(received):
+            if part.shape[-3]:
+                mixed = part.transpose(-3, -2).flatten(-2) @ next(mixes)
+            else:  # No path leads there, as to pseudotensors from scalars.
+                mixed = part.sum(-3)
             have = len(hidden) < len(self.both)
             hidden.append(mixed + self._of_type(keep, len(hidden)) if have else mixed)
         together = torch.cat(hidden, -2)
@@ -317,13 +355,13 @@ class ChannelwiseLayer(nn.Module):
             first = first / _size(first)
         product = first * second
         inner = [
-            self._of_type(product, degree).sum(-2) * (2 * degree + 1) ** -0.5
-            for degree in self.types_out
+            self._of_type(product, place).sum(-2) * each.size**-0.5
+            for place, each in enumerate(self.types_out)
         ]
         scalars = self.perceptron(torch.cat([hidden[0][..., 0, :], *inner], -1))
         added, *gates = scalars.unsqueeze(-2).chunk(len(self.types_out), -1)
         parts = [added]
-        parts += [gate * self._of_type(first, degree) for degree, gate in enumerate(gates, start=1)]
+        parts += [gate * self._of_type(first, place) for place, gate in enumerate(gates, start=1)]
         return together + torch.cat(parts, -2)
 
     def _attend(
@@ -371,15 +409,14 @@ class ChannelwiseLayer(nn.Module):
 
     def _by_path(self, x: Tensor) -> list[Tensor]:
         """Columns ``(..., columns, channels)`` by type, ``(..., paths, components, channels)``."""
-        sizes = [2 * degree + 1 for degree in self.types_out]
+        sizes = [each.size for each in self.types_out]
         counts = self.product.paths
         parts = x.split([n * size for n, size in zip(counts, sizes, strict=True)], -2)
         return [part.unflatten(-2, (-1, n)) for part, n in zip(parts, sizes, strict=True)]
 
-    @staticmethod
-    def _of_type(x: Tensor, degree: int) -> Tensor:
-        """The components of a type, of features ``(..., components, channels)``."""
-        return x[..., degree * degree : (degree + 1) ** 2, :]
+    def _of_type(self, x: Tensor, place: int) -> Tensor:
+        """The components of the type at a place, of features ``(..., components, channels)``."""
+        return x[..., self.starts[place] : self.starts[place + 1], :]
 
 
 def _size(x: Tensor) -> Tensor:
@@ -434,12 +471,12 @@ class ByType(nn.Module):
     Args:
         channels_in: Number of channels that come in.
         channels_out: Number of channels that go out.
-        types: The degrees.
+        types: The types.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, types: Sequence[int]) -> None:
+    def __init__(self, channels_in: int, channels_out: int, types: Sequence[Type]) -> None:
         super().__init__()
-        self.sizes = [2 * degree + 1 for degree in types]
+        self.sizes = [each.size for each in types]
         self.weights = nn.ParameterList(
             torch.randn(channels_in, channels_out) * channels_in**-0.5 for _ in types
         )
@@ -456,12 +493,12 @@ class ByKind(nn.Module):
     Args:
         kinds: Number of features of the kinds, of which the map is a linear form.
         channels: Number of channels.
-        types: The degrees.
+        types: The types.
     """
 
-    def __init__(self, kinds: int, channels: int, types: Sequence[int]) -> None:
+    def __init__(self, kinds: int, channels: int, types: Sequence[Type]) -> None:
         super().__init__()
-        self.sizes, self.channels = [2 * degree + 1 for degree in types], channels
+        self.sizes, self.channels = [each.size for each in types], channels
         self.weights = nn.ParameterList(
             torch.randn(kinds, channels**2) * channels**-0.5 for _ in types
         )

@@ -153,6 +153,7 @@ MISTAKES: dict[str, str] = {
         LieTransformer(lg.SE3(), 1, 1, kernel=Convolution, block=InteractionBlock, backend="reference")
         LieTransformer(lg.SE3(), 1, 1, heads=4, block=MessageBlock)
         HarmonicTransformer(4, 1, channels=32, heads=5)
+        ChannelwiseTransformer(4, 1, parities="odd")
         PaiNN(4, 1, output="tensors")
         PaiNN(4, 1, output="vectors", pooling="softmax")
         HarmonicTransformer(4, 1, kernel=Sum)

@@ -6,7 +6,7 @@ from e3nn import o3
 
 from attention import AllPairs, Linear, Pairs, invariance_error
 from attention.steerable import ChannelwiseTransformer
-from attention.steerable.channelwise import ByKind, PairMatrices
+from attention.steerable.channelwise import ByKind, PairMatrices, Type
 from liegroups import Distance, E, InverseDistance, Lifted, RadialBasis
 
 CHANNELS, PAIRS = 3, 5
@@ -27,7 +27,7 @@ def parity(degree):
 @pytest.mark.parametrize("types_out", [range(1), range(3)], ids=str)
 @pytest.mark.parametrize("types_in", [range(1), range(2), range(3)], ids=str)
 def test_products_are_those_of_e3nn(types_in, types_out, e3nn_in_double):
-    product = PairMatrices(types_in, types_out, max_degree=2)
+    product = PairMatrices([*map(Type, types_in)], [*map(Type, types_out)], max_degree=2)
     directions = torch.randn(PAIRS, 3, dtype=torch.float64)
     harmonics = o3.spherical_harmonics([0, 1, 2], directions, True, "component")
     features = torch.randn(PAIRS, sum(2 * a + 1 for a in types_in), CHANNELS, dtype=torch.float64)
@@ -138,7 +138,7 @@ def test_bounded_products_keep_the_output_in_proportion(bounded, least, most):
 
 def test_self_connections_by_kind_are_linear_maps_of_each_kind():
     torch.manual_seed(0)
-    maps = ByKind(3, CHANNELS, [0, 1])
+    maps = ByKind(3, CHANNELS, [Type(0), Type(1)])
     x = torch.randn(2, 5, 4, CHANNELS)
     kinds = torch.tensor([[0, 1, 2, 0, 1], [2, 2, 1, 0, 0]])
     found = maps(x, torch.nn.functional.one_hot(kinds, 3).float())
@@ -195,3 +195,44 @@ def test_without_attention_a_layer_is_the_convolution_of_e3nn(max_degree, e3nn_i
                     torch.testing.assert_close(own, expected, rtol=1e-6, atol=1e-9)
                 place, start = place + 1, start + size
     assert start == found.shape[1]
+
+
+def test_with_both_parities_products_are_all_those_of_e3nn(e3nn_in_double):
+    """Each type times the harmonics, as e3nn's full tensor product has them under reflections."""
+    types = [Type(degree, pseudo) for pseudo in (False, True) for degree in range(3)]
+    product = PairMatrices(types, types, max_degree=2)
+    irreps = o3.Irreps([(1, (t.degree, (-1) ** (t.degree + t.pseudo))) for t in types])
+    harmonics = o3.Irreps.spherical_harmonics(2)
+    full = o3.FullTensorProduct(irreps, harmonics).irreps_out
+    for each, count in zip(types, product.paths, strict=True):
+        assert count == full.count(o3.Irrep(each.degree, (-1) ** (each.degree + each.pseudo)))
+    # A reflection of directions and features is one of the products.
+    directions = torch.randn(PAIRS, 3)
+    given = torch.randn(PAIRS, irreps.dim, CHANNELS)
+    matrix = o3.rand_matrix() @ torch.diag(torch.tensor([1.0, 1.0, -1.0]))
+    move_in = irreps.D_from_matrix(matrix)
+    move_out = o3.Irreps(
+        [(n, ir.ir) for n, ir in zip(product.paths, irreps, strict=True)]
+    ).D_from_matrix(matrix)
+
+    def products(x, y):
+        return product(o3.spherical_harmonics([0, 1, 2], y, True, "component")) @ x
+
+    moved = products(move_in @ given, directions @ matrix.T)
+    torch.testing.assert_close(moved, move_out @ products(given, directions))
+
+
+def test_pseudotensors_are_there_from_the_second_layer_on():
+    """Chirality cannot be told by an invariant, but its square can, and normals of planes."""
+    torch.manual_seed(0)
+    network = ChannelwiseTransformer(
+        1, 1, Distance(), max_degree=1, channels=4, heads=2, layers=4, parities="both"
+    ).double()
+    seen = []
+    for layer in network.layers:
+        layer.register_forward_hook(lambda m, i, o: seen.append(o))
+    network(torch.ones(1, 5, 1).double(), torch.randn(1, 5, 3).double())
+    sizes = [each[..., 4:, :].abs().amax().item() for each in seen[:3]]
+    assert sizes[0] == 0
+    assert sizes[1] > 1e-3
+    assert sizes[2] > 1e-3

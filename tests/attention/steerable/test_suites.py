@@ -60,6 +60,9 @@ TestChannelwise = channelwise(invariant=Distance(), neighborhood=OTHERS)
 TestChannelwiseBounded = channelwise(
     invariant=Distance(), neighborhood=OTHERS, bounded=True, by_kind=True
 )
+TestChannelwiseOfBothParities = channelwise(
+    invariant=Distance(), neighborhood=OTHERS, layers=3, parities="both", pooling="sum"
+)
 TestChannelwiseConvolution = channelwise(
     invariant=RadialBasis(3.0), neighborhood=OTHERS, attention=False, normalizer=Linear()
 )
