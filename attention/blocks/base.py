@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ from attention.normalizers import Normalizer
 KernelMaker = Callable[[int, int, Geometry], Kernel]
 
 
-class Block(nn.Module):
+class Block(nn.Module, ABC):
     """Maps the features of lifted points to features of the same shape.
 
     Args:
@@ -34,6 +35,7 @@ class Block(nn.Module):
 
     is_separable: ClassVar[bool] = False
 
+    @abstractmethod
     def __init__(
         self,
         width: int,

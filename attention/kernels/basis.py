@@ -16,7 +16,7 @@ class PairBasis(nn.Module, ABC):
     """Learned features of the invariants of pairs, which the kernels of all layers see.
 
     Args:
-        invariants: Number of invariants of a pair.
+        inputs: Number of invariants of a pair.
 
     Attributes:
         features: Number of features.
@@ -24,7 +24,7 @@ class PairBasis(nn.Module, ABC):
 
     features: int
 
-    def __init__(self, invariants: int) -> None:
+    def __init__(self, inputs: int) -> None:
         super().__init__()
 
     @abstractmethod
@@ -36,7 +36,7 @@ class BasisPerceptron(PairBasis):
     """A perceptron of polynomials of the invariants, with two layers and GELU after each.
 
     Args:
-        invariants: Number of invariants of a pair.
+        inputs: Number of invariants of a pair.
         features: Number of features.
         hidden: Number of hidden units.
         degree: Degree of the polynomials; 1 for the invariants themselves.
@@ -49,10 +49,8 @@ class BasisPerceptron(PairBasis):
         Position-Orientation Space (PONITA), appendix: the basis of its kernels, of degree 3.
     """
 
-    def __init__(
-        self, invariants: int, features: int = 32, hidden: int = 64, degree: int = 3
-    ) -> None:
-        super().__init__(invariants)
+    def __init__(self, inputs: int, features: int = 32, hidden: int = 64, degree: int = 3) -> None:
+        super().__init__(inputs)
         check_count("BasisPerceptron.features", features)
         check_count("BasisPerceptron.hidden", hidden)
         check_count("BasisPerceptron.degree", degree, most=6)
@@ -60,7 +58,7 @@ class BasisPerceptron(PairBasis):
         self.monomials = [
             axes
             for d in range(1, degree + 1)
-            for axes in combinations_with_replacement(range(invariants), d)
+            for axes in combinations_with_replacement(range(inputs), d)
         ]
         self.first = nn.Linear(len(self.monomials), hidden)
         self.second = nn.Linear(hidden, features)

@@ -52,8 +52,8 @@ GROUPS_OF_SPACES = {
 }
 """The groups of spaces that are not spaces of SE(3)."""
 
-FROM_THE_CALLER = {"outputs"}
-"""Settings with a default that the model gives all the same."""
+FROM_THE_CALLER = {"outputs", "backend"}
+"""Settings with a default that the model, or the network of a block, gives all the same."""
 
 LOCATION = "kernel.init_args.location.init_args.hidden"
 
@@ -286,10 +286,11 @@ def test_a_value_of_a_grid_is_the_documented_class(settings):
             32,
         ),
         (
-            "qm9/systems/ponita",
+            "qm9/systems/lieconv",
             "model.network.init_args.kernel.init_args.location.init_args.hidden",
             32,
         ),
+        ("qm9/systems/ponita", "model.network.init_args.block.init_args.widening", 4),
     ],
 )
 def test_a_shipped_configuration_says_what_it_means(settings, config, way, value):

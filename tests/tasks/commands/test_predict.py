@@ -195,7 +195,7 @@ def test_what_the_network_knows_nothing_of_is_refused(runs, refusal, atoms, word
     [
         (["none.xyz", "--run", "exact"], ["there is no file none.xyz"]),
         (["text.xyz", "--run", "exact"], ["ASE cannot read text.xyz"]),
-        (["one.xyz"], ["--checkpoint FILE or --run FOLDER"]),
+        (["one.xyz"], ["--checkpoint FILE, --run FOLDER or --model NAME"]),
         (["one.xyz", "--run", "none"], ["no file", "best.ckpt"]),
         (["one.xyz", "--checkpoint", "text.xyz"], ["text.xyz is not a checkpoint"]),
         (["one.xyz", "--run", "one", "--run", "exact"], ["homo (meV), cv", "an ensemble"]),
