@@ -36,8 +36,8 @@ _KEYS = (
 _HUNDRED = 100
 _NOT_FOR = {
     "qm9": "Molecules with other elements than H, C, N, O and F, with more than nine heavy atoms, "
-    "with fewer than eight atoms in all, of which QM9 has next to none (the HOMO of water is off by "
-    "more than an electronvolt), "
+    "with fewer than eight atoms in all, of which QM9 has next to none (the HOMO of water is off "
+    "by more than an electronvolt), "
     "with charges or open shells, or in other geometries than those relaxed at B3LYP/6-31G(2df,p): "
     "QM9 has none of these, and the error there is unknown. Not for decisions on health, safety or "
     "the environment.",
