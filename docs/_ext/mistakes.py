@@ -484,6 +484,7 @@ ELSEWHERE: dict[str, str] = {
     "tasks.sources": _DATA + "`tests/tasks/sources`",
     "tasks.simulate": _RUN + "`tests/tasks/simulate`",
     "tasks.training": _RUN + "`tests/tasks/training`",
+    "tasks.pretrained": "the names change: `tests/tasks/pretrained`",
     "tasks.runs": "it takes the folder of a run: `tests/tasks/runs`",
 }
 """Modules that raise something that is not provoked here, with the reason and the tests that do."""
