@@ -107,13 +107,13 @@ def group_table(space: HomogeneousSpace, sampler: Sampler) -> Tensor:
         )
     origin = torch.zeros(1, space.point_dim, dtype=torch.float64)
     h = lift(space, origin, sampler, fixed=True).element[0]
-    relative = space.group.relative(h[:, None], h[None]).flatten(0, 1).flatten(1)
-    same = (relative[:, None] - relative).abs().amax(-1) < _SAME
-    first = same.int().argmax(1)
-    found, table = first.unique(return_inverse=True)
-    if len(found) != len(h):
+    relative = space.group.relative(h[:, None], h[None]).flatten(2)  # (k, k, entries)
+    # In a group, what leads from any element to another also leads from the first to one of them.
+    distance = torch.stack([(relative - other).abs().amax(-1) for other in relative[0]], -1)
+    nearest, table = distance.min(-1)
+    if (nearest > _SAME).any():
         raise ValueError(
             "a group convolution over the fibre needs lifts that are a group, such as FullOrbit, "
             f"or in the plane Grid; those of {sampler} are none."
         )
-    return table.unflatten(0, (len(h), len(h)))
+    return table

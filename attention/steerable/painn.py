@@ -138,11 +138,13 @@ class PaiNN(Network):
         with full_precision(points):
             relative = neighborhood.pull_sources(points) - neighborhood.pull_targets(points)
             distance = safe_norm(relative)[..., None]
-            directions = (relative / torch.where(distance > 0, distance, 1)).movedim(-1, 0)
+            directions = (
+                (relative / torch.where(distance > 0, distance, 1)).movedim(-1, 0).contiguous()
+            )
         scalars = self.embedding(features)
         vectors = scalars.new_zeros(*scalars.shape[:2], 3, scalars.shape[-1])
         for layer in self.layers:
-            scalars, vectors = layer(pairs, directions.contiguous(), scalars, vectors)
+            scalars, vectors = layer(pairs, directions, scalars, vectors)
         output: Tensor
         if self.output == "vectors":
             output = pool(self.head(scalars, vectors).flatten(2), mask, self.pooling)
