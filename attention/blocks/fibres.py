@@ -111,7 +111,7 @@ def group_table(space: HomogeneousSpace, sampler: Sampler) -> Tensor:
     # In a group, what leads from any element to another also leads from the first to one of them.
     distance = torch.stack([(relative - other).abs().amax(-1) for other in relative[0]], -1)
     nearest, table = distance.min(-1)
-    if (nearest > _SAME).any():
+    if (nearest > _SAME).any() or len(table.unique()) != len(h):
         raise ValueError(
             "a group convolution over the fibre needs lifts that are a group, such as FullOrbit, "
             f"or in the plane Grid; those of {sampler} are none."

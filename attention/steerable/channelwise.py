@@ -16,16 +16,15 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from attention.clouds import check_clouds
 from attention.geometry import Geometry, Pairs
 from attention.interface import Network
-from attention.neighborhoods import Neighborhood, NeighborhoodRule, Radius, given_edges
+from attention.neighborhoods import Neighborhood, NeighborhoodRule, Radius
 from attention.normalizers import Normalizer, Softmax
+from attention.steerable.pairing import directions, pair_up
 from attention.steerable.paths import DEGREE
 from attention.steerable.pooling import Pooling, check_pooling, pool
-from liegroups import E, Equivariance, Invariant, Lifted, PerHead, RadialBasis
+from liegroups import E, Equivariance, Invariant, PerHead, RadialBasis
 from liegroups.checks import DEPTH, check_count
-from liegroups.numerics import safe_norm
 
 
 class ChannelwiseTransformer(Network):
@@ -159,23 +158,8 @@ class ChannelwiseTransformer(Network):
         Features are scalars, points in the unit of the neighborhood, and outputs scalars at each
         point, ``(batch, points, out_features)``, or pooled, ``(batch, out_features)``.
         """
-        check_clouds(self.space, self.in_features, features, points, mask)
-        if mask is not None:
-            points = points.masked_fill(~mask[..., None], 0)
-            features = features.masked_fill(~mask[..., None], 0)
-        lifted = Lifted(self.space.section(points), points)
-        neighborhood: Neighborhood
-        if edges is not None:
-            neighborhood = given_edges(edges, mask, *points.shape[:2])
-        else:
-            fixed = not self.training and generator is None
-            neighborhood = self.neighborhood(
-                self.space, lifted, mask, generator=generator, fixed=fixed
-            )
-        target, source = neighborhood.pull_back(lifted, lifted)
-        relative = source.point - target.point
-        distance = safe_norm(relative)[..., None]
-        direction = (relative / torch.where(distance > 0, distance, 1)).flatten(0, -2)
+        features, lifted, neighborhood = pair_up(self, features, points, mask, edges, generator)
+        direction = directions(neighborhood, lifted.point).flatten(0, -2)
         harmonics = o3.spherical_harmonics(
             list(range(self.max_degree + 1)), direction, False, "component"
         )

@@ -16,20 +16,19 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from attention.clouds import check_clouds
 from attention.geometry import Geometry, Pairs, full_precision
 from attention.heads import InvariantHead, PointHead, Pooling
 from attention.heads.base import linear_part, perceptron
 from attention.interface import Network
 from attention.kernels import Convolution, Kernel
 from attention.kernels.content import split_heads
-from attention.neighborhoods import AllPairs, Neighborhood, NeighborhoodRule, given_edges
+from attention.neighborhoods import AllPairs, Neighborhood, NeighborhoodRule
 from attention.normalizers import Linear, Normalizer
+from attention.steerable.pairing import directions, pair_up
 from attention.steerable.paths import DEGREE
 from attention.steerable.pooling import pool
-from liegroups import Bessel, E, Equivariance, Invariant, Lifted, PerHead, RadialBasis
+from liegroups import Bessel, E, Equivariance, Invariant, PerHead, RadialBasis
 from liegroups.checks import DEPTH, check_count
-from liegroups.numerics import safe_norm
 
 _BASIS = RadialBasis(5.0, Bessel(20))
 
@@ -150,22 +149,10 @@ class HarmonicTransformer(Network):
         point, ``(batch, points, out_features)``, or pooled, ``(batch, out_features)``; vectors have
         a last axis of three.
         """
-        check_clouds(self.space, self.in_features, features, points, mask)
-        if mask is not None:
-            points = points.masked_fill(~mask[..., None], 0)
-            features = features.masked_fill(~mask[..., None], 0)
-        lifted = Lifted(self.space.section(points), points)
-        neighborhood: Neighborhood
-        if edges is not None:
-            neighborhood = given_edges(edges, mask, *points.shape[:2])
-        else:
-            fixed = not self.training and generator is None
-            neighborhood = self.neighborhood(
-                self.space, lifted, mask, generator=generator, fixed=fixed
-            )
+        features, lifted, neighborhood = pair_up(self, features, points, mask, edges, generator)
         pairs = Pairs(self.geometry, neighborhood, lifted)
         with full_precision(points):
-            harmonics = self._harmonics(neighborhood, points)
+            harmonics = self._harmonics(neighborhood, lifted.point)
         hidden, tensors = self.embedding(features), None
         for layer in self.layers:
             hidden, tensors = layer(pairs, harmonics, hidden, tensors)
@@ -181,11 +168,8 @@ class HarmonicTransformer(Network):
 
     def _harmonics(self, neighborhood: Neighborhood, points: Tensor) -> Tensor:
         """Harmonics of the directions from targets to sources, ``(components, *pairs)``."""
-        relative = neighborhood.pull_sources(points) - neighborhood.pull_targets(points)
-        distance = safe_norm(relative)[..., None]
-        direction = relative / torch.where(distance > 0, distance, 1)
-        degrees = list(range(self.max_degree + 1))
-        values: Tensor = o3.spherical_harmonics(degrees, direction, False, "component")
+        degrees, unit = list(range(self.max_degree + 1)), directions(neighborhood, points)
+        values: Tensor = o3.spherical_harmonics(degrees, unit, False, "component")
         return values.movedim(-1, 0).contiguous()
 
 

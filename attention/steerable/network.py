@@ -8,13 +8,13 @@ import torch
 from e3nn.o3 import Irreps
 from torch import Tensor, nn
 
-from attention.clouds import check_clouds
 from attention.geometry import Geometry, Pairs
 from attention.interface import Network
-from attention.neighborhoods import Neighborhood, NeighborhoodRule, Radius, given_edges
+from attention.neighborhoods import NeighborhoodRule, Radius
 from attention.normalizers import Normalizer
 from attention.steerable.irreps import EquivariantLinear, EquivariantNorm, Gate, transform
 from attention.steerable.layer import SteerableAttention
+from attention.steerable.pairing import directions, pair_up
 from attention.steerable.paths import DEGREE
 from attention.steerable.pooling import Pooling, check_pooling, pool
 from attention.steerable.products import ProductName
@@ -26,11 +26,9 @@ from liegroups import (
     Equivariance,
     Invariant,
     LieGroup,
-    Lifted,
     PerHead,
 )
 from liegroups.checks import DEPTH, check_count
-from liegroups.numerics import safe_norm
 
 
 class SteerableTransformer(Network):
@@ -188,33 +186,16 @@ class SteerableTransformer(Network):
         as (x, y, z); outputs ``(batch, points, irreps_out.dim)``, or ``(batch, irreps_out.dim)``
         when pooled.
         """
-        check_clouds(self.space, self.in_features, features, points, mask)
-        if mask is not None:
-            points = points.masked_fill(~mask[..., None], 0)
-            features = features.masked_fill(~mask[..., None], 0)
-        lifted = Lifted(self.space.section(points), points)
-        neighborhood: Neighborhood
-        if edges is not None:
-            neighborhood = given_edges(edges, mask, *points.shape[:2])
-        else:
-            fixed = not self.training and generator is None
-            neighborhood = self.neighborhood(
-                self.space, lifted, mask, generator=generator, fixed=fixed
-            )
-        target, source = neighborhood.pull_back(lifted, lifted)
-        relative = source.point - target.point
-        distance = safe_norm(relative)[..., None]
-        direction = relative / torch.where(distance > 0, distance, 1)
-        directions = Directions(
-            neighborhood, self.harmonics, direction, (len(points), points.shape[1])
-        )
+        features, lifted, neighborhood = pair_up(self, features, points, mask, edges, generator)
+        unit = directions(neighborhood, lifted.point)
+        along = Directions(neighborhood, self.harmonics, unit, (len(points), points.shape[1]))
         outputs = []
         for geometry, blocks in zip(self.geometries, self.stacks, strict=True):
             pairs = Pairs(geometry, neighborhood, lifted)
             hidden = features
             assert isinstance(blocks, nn.ModuleList)
             for block in blocks:
-                hidden = block(pairs, directions, hidden)
+                hidden = block(pairs, along, hidden)
             outputs.append(hidden)
         return pool(self.out(torch.cat(outputs, -1)), mask, self.pooling)
 

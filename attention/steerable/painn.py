@@ -8,16 +8,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attention.clouds import check_clouds
 from attention.geometry import Geometry, Pairs, full_precision
 from attention.heads import InvariantHead, PointHead, Pooling
 from attention.heads.base import linear_part
 from attention.interface import Network
 from attention.kernels import Filter, LinearFilter
-from attention.neighborhoods import AllPairs, Neighborhood, NeighborhoodRule, given_edges
+from attention.neighborhoods import AllPairs, NeighborhoodRule
 from attention.steerable.harmonic import GatedVectors
+from attention.steerable.pairing import directions, pair_up
 from attention.steerable.pooling import pool
-from liegroups import Bessel, E, Equivariance, Invariant, Lifted, RadialBasis
+from liegroups import Bessel, E, Equivariance, Invariant, RadialBasis
 from liegroups.checks import DEPTH, check_count
 from liegroups.numerics import safe_norm
 
@@ -121,30 +121,14 @@ class PaiNN(Network):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Predict, as :meth:`attention.Network.forward` says; vectors have a last axis of three."""
-        check_clouds(self.space, self.in_features, features, points, mask)
-        if mask is not None:
-            points = points.masked_fill(~mask[..., None], 0)
-            features = features.masked_fill(~mask[..., None], 0)
-        lifted = Lifted(self.space.section(points), points)
-        neighborhood: Neighborhood
-        if edges is not None:
-            neighborhood = given_edges(edges, mask, *points.shape[:2])
-        else:
-            fixed = not self.training and generator is None
-            neighborhood = self.neighborhood(
-                self.space, lifted, mask, generator=generator, fixed=fixed
-            )
+        features, lifted, neighborhood = pair_up(self, features, points, mask, edges, generator)
         pairs = Pairs(self.geometry, neighborhood, lifted)
         with full_precision(points):
-            relative = neighborhood.pull_sources(points) - neighborhood.pull_targets(points)
-            distance = safe_norm(relative)[..., None]
-            directions = (
-                (relative / torch.where(distance > 0, distance, 1)).movedim(-1, 0).contiguous()
-            )
+            along = directions(neighborhood, lifted.point).movedim(-1, 0).contiguous()
         scalars = self.embedding(features)
         vectors = scalars.new_zeros(*scalars.shape[:2], 3, scalars.shape[-1])
         for layer in self.layers:
-            scalars, vectors = layer(pairs, directions, scalars, vectors)
+            scalars, vectors = layer(pairs, along, scalars, vectors)
         output: Tensor
         if self.output == "vectors":
             output = pool(self.head(scalars, vectors).flatten(2), mask, self.pooling)
