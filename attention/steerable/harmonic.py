@@ -17,8 +17,8 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from attention.geometry import Geometry, Pairs, full_precision
-from attention.heads import InvariantHead, PointHead, Pooling
-from attention.heads.base import linear_part, perceptron
+from attention.heads import Pooling
+from attention.heads.base import linear_part
 from attention.interface import Network
 from attention.kernels import Convolution, Kernel
 from attention.kernels.content import split_heads
@@ -26,7 +26,7 @@ from attention.neighborhoods import AllPairs, Neighborhood, NeighborhoodRule
 from attention.normalizers import Linear, Normalizer
 from attention.steerable.pairing import directions, pair_up
 from attention.steerable.paths import DEGREE
-from attention.steerable.pooling import pool
+from attention.steerable.vectors import make_head, read_out
 from liegroups import Bessel, E, Equivariance, Invariant, PerHead, RadialBasis
 from liegroups.checks import DEPTH, check_count
 
@@ -96,12 +96,9 @@ class HarmonicTransformer(Network):
         output: Literal["scalars", "vectors"] = "scalars",
     ) -> None:
         super().__init__()
-        if output not in ("scalars", "vectors"):
-            raise ValueError(f"output: {output!r}; accepted: scalars or vectors.")
-        if output == "vectors" and (max_degree == 0 or pooling == "softmax"):
+        if output == "vectors" and max_degree == 0:
             raise ValueError(
-                "output: vectors, of sums with harmonics of degree 1 or more, for each point or "
-                f"pooled by sum or mean; got max_degree {max_degree} and pooling {pooling!r}."
+                "output: vectors, which are of sums with harmonics of degree 1; got max_degree 0."
             )
         check_count("in_features", in_features)
         check_count("out_features", out_features)
@@ -126,13 +123,7 @@ class HarmonicTransformer(Network):
         )
         self.output, self.is_per_point = output, pooling == "none"
         self.pooling = None if pooling == "none" else pooling
-        self.head: nn.Module
-        if output == "vectors":
-            self.head = GatedVectors(channels, out_features)
-        elif pooling == "none":
-            self.head = PointHead(channels, out_features, self.geometry)
-        else:
-            self.head = InvariantHead(channels, out_features, self.geometry, pooling)
+        self.head = make_head(output, pooling, channels, out_features, self.geometry)
 
     def forward(
         self,
@@ -153,15 +144,12 @@ class HarmonicTransformer(Network):
         pairs = Pairs(self.geometry, neighborhood, lifted)
         with full_precision(points):
             harmonics = self._harmonics(neighborhood, lifted.point)
-        hidden, tensors = self.embedding(features), None
+        hidden: Tensor = self.embedding(features)
+        tensors: Tensor | None = None
         for layer in self.layers:
             hidden, tensors = layer(pairs, harmonics, hidden, tensors)
-        output: Tensor
-        if self.output == "vectors":
-            output = pool(self.head(hidden, tensors).flatten(2), mask, self.pooling)
-            return output.unflatten(-1, (-1, 3))
-        output = self.head(hidden, pairs, mask, 1)
-        return output
+        assert tensors is not None  # There is a layer at least.
+        return read_out(self.head, pairs, hidden, tensors, mask, self.pooling)
 
     def move(self, g: Tensor, output: Tensor) -> Tensor:
         return output @ linear_part(self.space, g).mT if self.output == "vectors" else output
@@ -251,30 +239,3 @@ class HarmonicLayer(nn.Module):
 
     def _mlp(self, features: Tensor) -> Tensor:
         return self.mlp(self.mlp_norm(features))
-
-
-class GatedVectors(nn.Module):
-    """Vectors of each point: a linear map of those of all channels, each scaled by the scalars.
-
-    Args:
-        channels: Number of channels.
-        out_features: Number of vectors.
-
-    Reference:
-        Weiler et al. 2018, 3D Steerable CNNs (gates); Schütt et al. 2021, PaiNN, its output blocks.
-    """
-
-    def __init__(self, channels: int, out_features: int) -> None:
-        super().__init__()
-        self.gates = perceptron(channels, channels)
-        self.mix = nn.Linear(channels, out_features, bias=False)
-
-    def forward(self, features: Tensor, tensors: Tensor) -> Tensor:
-        """Vectors ``(batch, points, out_features, 3)``.
-
-        Args:
-            features: Scalars ``(batch, points, channels)``.
-            tensors: Those of degree 1 and more, ``(batch, points, components, channels)``.
-        """
-        vectors: Tensor = self.mix(self.gates(features)[:, :, None] * tensors[:, :, :3])
-        return vectors.transpose(-1, -2)

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from attention.geometry import Geometry, Pairs, full_precision
-from attention.heads import InvariantHead, PointHead, Pooling
+from attention.heads import Pooling
 from attention.heads.base import linear_part
 from attention.interface import Network
 from attention.kernels import Filter, LinearFilter
 from attention.neighborhoods import AllPairs, NeighborhoodRule
-from attention.steerable.harmonic import GatedVectors
 from attention.steerable.pairing import directions, pair_up
-from attention.steerable.pooling import pool
+from attention.steerable.vectors import make_head, read_out
 from liegroups import Bessel, E, Equivariance, Invariant, RadialBasis
 from liegroups.checks import DEPTH, check_count
 from liegroups.numerics import safe_norm
@@ -86,10 +85,6 @@ class PaiNN(Network):
         check_count("out_features", out_features)
         check_count("layers", layers, most=DEPTH)
         check_count("channels", channels)
-        if output not in ("scalars", "vectors"):
-            raise ValueError(f"output: {output!r}; accepted: scalars or vectors.")
-        if output == "vectors" and pooling == "softmax":
-            raise ValueError("output: vectors have the poolings mean and sum; got softmax.")
         self.space = E(3).default_space()
         neighborhood.check(self.space)
         self.neighborhood = neighborhood
@@ -103,13 +98,7 @@ class PaiNN(Network):
         self.layers = nn.ModuleList(
             PaiNNLayer(channels, filter(mask, 3 * channels)) for _ in range(layers)
         )
-        self.head: nn.Module
-        if output == "vectors":
-            self.head = GatedVectors(channels, out_features)
-        elif pooling == "none":
-            self.head = PointHead(channels, out_features, self.geometry)
-        else:
-            self.head = InvariantHead(channels, out_features, self.geometry, pooling)
+        self.head = make_head(output, pooling, channels, out_features, self.geometry)
 
     def forward(
         self,
@@ -129,12 +118,7 @@ class PaiNN(Network):
         vectors = scalars.new_zeros(*scalars.shape[:2], 3, scalars.shape[-1])
         for layer in self.layers:
             scalars, vectors = layer(pairs, along, scalars, vectors)
-        output: Tensor
-        if self.output == "vectors":
-            output = pool(self.head(scalars, vectors).flatten(2), mask, self.pooling)
-            return output.unflatten(-1, (-1, 3))
-        output = self.head(scalars, pairs, mask, 1)
-        return output
+        return read_out(self.head, pairs, scalars, vectors, mask, self.pooling)
 
     def move(self, g: Tensor, output: Tensor) -> Tensor:
         return output @ linear_part(self.space, g).mT if self.output == "vectors" else output
