@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from attention.backends import BackendName
-from attention.blocks.base import Block, KernelMaker
+from attention.blocks.base import AttentionBlock, Block, KernelMaker
 from attention.blocks.fibres import FibreConvolution, GroupLinear, group_table
 from attention.geometry import Geometry, Pairs
 from attention.kernels import Convolution, Sum
@@ -22,7 +22,7 @@ from attention.normalizers import Linear, Normalizer
 from liegroups.checks import check_count, check_number
 
 
-class SeparableBlock(Block):
+class SeparableBlock(AttentionBlock):
     """Attention between points, attention over the fibre, and a perceptron, each residual.
 
     It goes with every lift, also those that are drawn. Over the fibre there are n k² pairs.
@@ -47,15 +47,11 @@ class SeparableBlock(Block):
         normalizer: Normalizer | None = None,
         backend: BackendName = "auto",
     ) -> None:
-        super().__init__(width, heads, geometry)
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = LieAttention(width, heads, geometry, kernel, normalizer, backend)
+        super().__init__(width, heads, geometry, kernel, normalizer, backend)
         self.fibre_norm = nn.LayerNorm(width)
         self.fibre = LieAttention(width, heads, geometry, kernel, normalizer, backend)
-        self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, between: Pairs, within: Pairs, features: Tensor) -> Tensor:
+    def forward(self, between: Pairs, within: Pairs, features: Tensor) -> Tensor:  # type: ignore[override]
         """Attend.
 
         Args:
@@ -73,11 +69,8 @@ class SeparableBlock(Block):
         back = rearrange(fibres, "(b n) k c -> (b k) n c", n=features.shape[1])
         return back + between.map_targets(self._mlp, back)
 
-    def _mlp(self, features: Tensor) -> Tensor:
-        return self.mlp(self.mlp_norm(features))
 
-
-class GroupConvolutionBlock(Block):
+class GroupConvolutionBlock(AttentionBlock):
     """The block of the transformer, with a group convolution in place of every linear map.
 
     x + MHA(LN x), then x + MLP(LN x), where the projections of attention and the perceptron mix
@@ -113,33 +106,28 @@ class GroupConvolutionBlock(Block):
         backend: BackendName = "auto",
         widening: int = 1,
     ) -> None:
-        super().__init__(width, heads, geometry)
+        super().__init__(width, heads, geometry, kernel, normalizer, backend)
         check_count("GroupConvolutionBlock.widening", widening)
         if geometry.lift is None:
             raise ValueError("GroupConvolutionBlock needs a geometry with a lift; got none.")
         table = group_table(geometry.space, geometry.lift)
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = LieAttention(width, heads, geometry, kernel, normalizer, backend)
         for module in list(self.attention.modules()):
             for name, child in module.named_children():
                 if isinstance(child, nn.Linear):
                     mixing = GroupLinear(child.in_features, child.out_features, table)
                     setattr(module, name, mixing)
-        self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
             GroupLinear(width, widening * width, table),
             nn.GELU(),
             GroupLinear(widening * width, width, table),
         )
 
-    def forward(self, between: Pairs, within: Pairs, features: Tensor) -> Tensor:
+    def forward(self, between: Pairs, within: Pairs, features: Tensor) -> Tensor:  # type: ignore[override]
         """Attend, as :meth:`SeparableBlock.forward` says; ``within`` is not looked at."""
         normed = self.attention_norm(features)
-        attention = self.attention
-        received = attention.receive(between, normed)
-        features = features + attention.out(received)
-        mapped: Tensor = self.mlp(self.mlp_norm(features))
-        return features + mapped
+        # Not by Pairs.map_targets, which leaves points out: the maps take all lifts together.
+        features = features + self.attention.out(self.attention.receive(between, normed))
+        return features + self._mlp(features)
 
 
 class ConvNextBlock(Block):
