@@ -9,6 +9,7 @@ from torch.nn.functional import gelu, layer_norm
 
 from attention import (
     AllPairs,
+    AttentionBlock,
     BasisPerceptron,
     ContentOnly,
     ConvNextBlock,
@@ -291,3 +292,23 @@ def test_pairs_are_linear_in_the_lifts():
         network(torch.randn(2, 7, 3), torch.randn(2, 7, 2))
     over_fibre = [count**2 for count in (4, 8, 16)]  # Of one point: they are alike.
     assert seen == [n for k, f in zip((4, 8, 16), over_fibre, strict=True) for n in (98 * k, f)]
+
+
+def test_convolutions_over_fibres_are_the_same_where_lifts_are_not_known_to_be_alike():
+    features, points = torch.randn(2, 5, 3), torch.randn(2, 5, 3)
+    made = separable(
+        lift=Grid(3), invariant=LiftedPositionOrientation(), kernel=Convolution,
+        normalizer=Linear(), block=ConvNextBlock,
+    ).eval()  # fmt: skip
+    expected = made(features, points)
+    made.blocks[0].fibre.is_alike = False
+    torch.testing.assert_close(made(features, points), expected)
+
+
+def test_backends_that_make_invariants_as_they_go_leave_learned_features_alone():
+    made = separable(
+        lift=Frames(), basis=BasisPerceptron, invariant=Distance(), backend="streaming",
+        block=AttentionBlock,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="no learned features"):
+        made(torch.randn(2, 5, 3), torch.randn(2, 5, 3))

@@ -236,3 +236,16 @@ def test_pseudotensors_are_there_from_the_second_layer_on():
     assert sizes[0] == 0
     assert sizes[1] > 1e-3
     assert sizes[2] > 1e-3
+
+
+def test_a_layer_keeps_its_features_by_kind():
+    """Atoms without neighbors: what the last layer but one keeps is a linear map of each kind."""
+    torch.manual_seed(0)
+    settings = {"channels": CHANNELS, "heads": 1, "layers": 2, "by_kind": True}
+    network = ChannelwiseTransformer(3, 1, RadialBasis(1.0), **settings)
+    far = 100.0 * torch.arange(3.0)[None, :, None].expand(1, 3, 3)
+    before = network(torch.eye(3)[None], far)
+    with torch.no_grad():
+        network.layers[0].keep_by_kind.weights[0][1] += 1.0  # Of the second kind alone.
+    changed = (network(torch.eye(3)[None], far) - before)[0, :, 0].abs() > 1e-6
+    assert changed.tolist() == [False, True, False]

@@ -61,8 +61,8 @@ def test_it_is_smooth_at_its_end_and_finite_at_the_origin():
 
 def test_padding_repels_nothing():
     torch.manual_seed(0)
-    positions, charges = torch.randn(2, 4, 3), torch.tensor([[6, 1, 8, 1], [1, 7, 1, 0]])
-    mask = charges > 0
+    positions, charges = 0.3 * torch.randn(2, 4, 3), torch.tensor([[6, 1, 8, 1], [1, 7, 1, 6]])
+    mask = torch.tensor([[True] * 4, [True, True, True, False]])
     masked = repulsion_energy(charges, positions, mask)
     alone = repulsion_energy(charges[1:, :3], positions[1:, :3])
     torch.testing.assert_close(masked[1:], alone)
