@@ -1,6 +1,6 @@
 """Blocks: what a layer of the LieTransformer does with the features of its points."""
 
-from attention.blocks.base import AttentionBlock, Block, KernelMaker
+from attention.blocks.base import AttentionBlock, Block, ConvolutionBlock, KernelMaker
 from attention.blocks.fibres import FibreConvolution, GroupLinear
 from attention.blocks.message_passing import EdgeNetworkBlock, InteractionBlock, MessageBlock
 from attention.blocks.separable import ConvNextBlock, GroupConvolutionBlock, SeparableBlock
@@ -9,6 +9,7 @@ __all__ = [
     "AttentionBlock",
     "Block",
     "ConvNextBlock",
+    "ConvolutionBlock",
     "EdgeNetworkBlock",
     "FibreConvolution",
     "GroupConvolutionBlock",

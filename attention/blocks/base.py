@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from attention.backends import BackendName
 from attention.geometry import Geometry, Pairs
-from attention.kernels import Kernel, Sum
+from attention.kernels import Convolution, Kernel, Sum
+from attention.kernels.content import merge_heads, split_heads
 from attention.layer import LieAttention
-from attention.normalizers import Normalizer
+from attention.normalizers import Linear, Normalizer
 
 KernelMaker = Callable[[int, int, Geometry], Kernel]
 
@@ -85,3 +86,56 @@ class AttentionBlock(Block):
 
     def _mlp(self, features: Tensor) -> Tensor:
         return self.mlp(self.mlp_norm(features))
+
+
+class ConvolutionBlock(Block):
+    """A block that sums what a kernel with a filter makes of its neighbors, in one way.
+
+    Args:
+        width: Number of features a point.
+        heads: Number of heads; divides ``width``. Heads of their own invariants filter by those.
+        geometry: The space of the points, the invariant of their pairs, and the lift.
+        kernel: Makes the kernel, which has a filter: ``Convolution``, or ``Filtered``.
+        normalizer: Turns its logits into weights; ``Linear``, the sum, when absent.
+        backend: ``auto``.
+
+    Raises:
+        ValueError: If the kernel has no filter, or the backend is another.
+    """
+
+    @abstractmethod
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        geometry: Geometry,
+        kernel: KernelMaker = Convolution,
+        normalizer: Normalizer | None = None,
+        backend: BackendName = "auto",
+    ) -> None:
+        super().__init__(width, heads, geometry)
+        name = type(self).__name__
+        if backend != "auto":
+            raise ValueError(f"{name} has one way to convolve: backend auto; got {backend}.")
+        self.heads, self.normalizer = heads, normalizer or Linear()
+        self.kernel = kernel(width, heads, geometry)
+        if self.kernel.filter is None:
+            raise ValueError(
+                f"{name} needs a kernel with a filter, such as Convolution or Filtered; got "
+                f"{type(self.kernel).__name__}."
+            )
+
+    def convolve(self, pairs: Pairs, features: Tensor, values: Tensor) -> Tensor:
+        """The sums of the filtered values, ``(batch, points, width)``.
+
+        Args:
+            pairs: The pairs.
+            features: What the kernel sees of the points, ``(batch, points, width)``.
+            values: What they send, of the same shape.
+        """
+        assert self.kernel.filter is not None
+        logits = self.kernel(pairs, self.kernel.project(features, pairs.source))
+        weights = self.normalizer(pairs.neighborhood, logits)
+        of_pairs, coefficients = self.kernel.filter(pairs)
+        split = split_heads(values, self.heads)
+        return merge_heads(pairs.neighborhood.convolve(weights, of_pairs, coefficients, split))

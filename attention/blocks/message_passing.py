@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from attention.backends import BackendName
-from attention.blocks.base import Block, KernelMaker
+from attention.blocks.base import Block, ConvolutionBlock, KernelMaker
 from attention.geometry import Geometry, Pairs
 from attention.kernels import Convolution
-from attention.kernels.content import merge_heads, split_heads
 from attention.kernels.filters import Activation, activation_of
 from attention.normalizers import Linear, Normalizer
 from liegroups import Sees
@@ -17,7 +16,7 @@ from liegroups.checks import check_count
 from liegroups.sees import Seeing
 
 
-class InteractionBlock(Block):
+class InteractionBlock(ConvolutionBlock):
     """x + W₃ σ(W₂ Σⱼ (W₁ xⱼ) ⊙ w(Iᵢⱼ)): the interaction of SchNet.
 
     Args:
@@ -47,29 +46,15 @@ class InteractionBlock(Block):
         backend: BackendName = "auto",
         activation: Activation = "softplus",
     ) -> None:
-        super().__init__(width, heads, geometry)
-        if backend != "auto":
-            raise ValueError(f"InteractionBlock convolves in one way: backend auto; got {backend}.")
-        self.heads, self.normalizer = heads, normalizer or Linear()
-        self.kernel = kernel(width, heads, geometry)
-        if self.kernel.filter is None:
-            raise ValueError(
-                "InteractionBlock needs a kernel with a filter, such as Convolution or Filtered; "
-                f"got {type(self.kernel).__name__}."
-            )
+        super().__init__(width, heads, geometry, kernel, normalizer, backend)
         self.activation = activation_of(activation)
         self.value = nn.Linear(width, width, bias=False)
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
 
     def forward(self, pairs: Pairs, features: Tensor) -> Tensor:
         """Features ``(batch, points, width)`` to features of the same shape."""
-        assert self.kernel.filter is not None
-        logits = self.kernel(pairs, self.kernel.project(features, pairs.source))
-        weights = self.normalizer(pairs.neighborhood, logits)
-        of_pairs, coefficients = self.kernel.filter(pairs)
-        values = split_heads(self.value(features), self.heads)
-        received = pairs.neighborhood.convolve(weights, of_pairs, coefficients, values)
-        return features + pairs.map_targets(self._update, merge_heads(received))
+        received = self.convolve(pairs, features, self.value(features))
+        return features + pairs.map_targets(self._update, received)
 
     def _update(self, received: Tensor) -> Tensor:
         updated: Tensor = self.second(self.activation(self.first(received)))

@@ -13,12 +13,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from attention.backends import BackendName
-from attention.blocks.base import AttentionBlock, Block, KernelMaker
+from attention.blocks.base import AttentionBlock, ConvolutionBlock, KernelMaker
 from attention.blocks.fibres import FibreConvolution, GroupLinear, group_table
 from attention.geometry import Geometry, Pairs
 from attention.kernels import Convolution, Sum
 from attention.layer import LieAttention
-from attention.normalizers import Linear, Normalizer
+from attention.normalizers import Normalizer
 from liegroups.checks import check_count, check_number
 
 
@@ -130,7 +130,7 @@ class GroupConvolutionBlock(AttentionBlock):
         return features + self._mlp(features)
 
 
-class ConvNextBlock(Block):
+class ConvNextBlock(ConvolutionBlock):
     """x + γ ⊙ MLP(LN(F(S x) + b)), S a convolution between points and F one over the fibre.
 
     Both are depth-wise, with a filter for each channel, as the kernel has. The perceptron is
@@ -168,22 +168,13 @@ class ConvNextBlock(Block):
         widening: int = 4,
         scale: float | None = None,
     ) -> None:
-        super().__init__(width, heads, geometry)
+        super().__init__(width, heads, geometry, kernel, normalizer, backend)
         check_count("ConvNextBlock.widening", widening)
         if scale is not None:
             check_number("ConvNextBlock.scale", scale)
-        if backend != "auto":
-            raise ValueError(f"ConvNextBlock has one way to convolve: backend auto; got {backend}.")
-        self.heads = heads
-        self.kernel = kernel(width, heads, geometry)
         over_fibre = kernel(width, heads, geometry).filter
-        if self.kernel.filter is None or over_fibre is None:
-            raise ValueError(
-                "ConvNextBlock needs a kernel with a filter, such as Convolution or Filtered; "
-                f"got {type(self.kernel).__name__}."
-            )
+        assert over_fibre is not None
         self.fibre = FibreConvolution(geometry, over_fibre)
-        self.normalizer = normalizer or Linear()
         self.bias = nn.Parameter(torch.zeros(width))
         self.norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
@@ -193,14 +184,7 @@ class ConvNextBlock(Block):
 
     def forward(self, between: Pairs, within: Pairs, features: Tensor) -> Tensor:
         """Convolve, as :meth:`SeparableBlock.forward` says."""
-        kernel = self.kernel
-        assert kernel.filter is not None
-        logits = kernel(between, kernel.project(features, between.source))
-        weights = self.normalizer(between.neighborhood, logits)
-        of_pairs, coefficients = kernel.filter(between)
-        values = rearrange(features, "b n (h c) -> h b n c", h=self.heads)
-        received = between.neighborhood.convolve(weights, of_pairs, coefficients, values)
-        received = rearrange(received, "h b n c -> b n (h c)")
+        received = self.convolve(between, features, features)
         received = self.fibre(within, received) + self.bias
         return features + between.map_targets(self._mlp, received)
 
